@@ -1,0 +1,139 @@
+"""``tintype call TOOL``: every tool as a command, its options made from the tool's schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tintype_server.settings import Settings
+from tintype_tools.snapshot import load_snapshot
+
+
+class ToolGroup(click.Group):
+    """One command per registry entry, read from the snapshot."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Tool names."""
+        return [tool["name"] for tool in load_snapshot()["tools"]]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A tool's command; an unknown name goes to the dispatcher, which knows close matches."""
+        for tool in load_snapshot()["tools"]:
+            if tool["name"] == cmd_name:
+                return _tool_command(tool)
+        return _tool_command(
+            {"name": cmd_name, "description": "Unknown tool.", "input_schema": {"properties": {}}}
+        )
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and titles."""
+        with formatter.section("Tools"):
+            formatter.write_dl([(tool["name"], tool["title"]) for tool in load_snapshot()["tools"]])
+
+
+@click.group("call", cls=ToolGroup)
+def command() -> None:
+    """Call a tool. Results are JSON on stdout; pictures go to the file named by --picture."""
+
+
+def _tool_command(tool: dict[str, Any]) -> click.Command:
+    schema = tool["input_schema"]
+    options: list[click.Parameter] = [
+        _option(name, prop, required=name in schema.get("required", []))
+        for name, prop in schema["properties"].items()
+    ]
+    options += [
+        click.Option(["--args"], metavar="JSON", help="All arguments as one JSON object ('-': from stdin)."),
+        click.Option(["--idempotency-key"], help="Makes a repeated call happen once."),
+        click.Option(["--max-response-tokens"], type=int, help="Response budget; 0 for none."),
+        click.Option(["--picture"], type=click.Path(dir_okay=False), help="Where to save a picture."),
+    ]
+
+    @click.pass_obj
+    def run(settings: Settings, /, **values: Any) -> None:
+        _run(settings, tool["name"], schema["properties"], values)
+
+    return click.Command(tool["name"], params=options, callback=run, help=tool["description"])
+
+
+def _option(name: str, prop: dict[str, Any], *, required: bool) -> click.Option:
+    kind = _type_of(prop)
+    text = prop.get("description", "")
+    flag = f"--{name.replace('_', '-')}"
+    if kind == "boolean":
+        return click.Option([f"{flag}/--no-{name.replace('_', '-')}", name], default=None, help=text)
+    if required:
+        text += "  [required]"
+    metavar = {"integer": "N", "number": "X", "string": "TEXT"}.get(kind, "JSON")
+    return click.Option([flag, name], metavar=metavar, help=text)
+
+
+def _type_of(prop: dict[str, Any]) -> str:
+    if "type" in prop:
+        return str(prop["type"])
+    for branch in prop.get("anyOf", []):
+        if branch.get("type") != "null":
+            return str(branch.get("type"))
+    return "object"
+
+
+def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict[str, Any]) -> None:
+    from tintype_server.runtime import Runtime, everything
+    from tintype_tools.call import Request
+
+    arguments = _arguments(properties, values)
+    runtime = Runtime.open(settings)
+    try:
+        outcome = runtime.dispatch(
+            Request(
+                tool=tool,
+                arguments=arguments,
+                api_key=runtime.local_api_key(),
+                door="cli",
+                files=everything(),
+                agent="tintype cli",
+                idempotency_key=values["idempotency_key"],
+                max_response_tokens=values["max_response_tokens"],
+            )
+        )
+    finally:
+        runtime.close()
+    click.echo(json.dumps(outcome.value, ensure_ascii=False, indent=2))
+    for picture in outcome.pictures:
+        if values["picture"]:
+            Path(values["picture"]).write_bytes(picture.data)
+            click.echo(f"picture: {values['picture']}", err=True)
+        else:
+            click.echo(
+                f"a picture of {picture.width} x {picture.height} pixels came with this; "
+                "name a file with --picture to keep it",
+                err=True,
+            )
+
+
+def _arguments(properties: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if values["args"] is not None:
+        text = sys.stdin.read() if values["args"] == "-" else values["args"]
+        arguments = _json(text, "--args")
+        if not isinstance(arguments, dict):
+            raise click.UsageError("--args must be a JSON object.")
+    for name, prop in properties.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        if isinstance(value, str) and _type_of(prop) in {"array", "object"}:
+            value = _json(value, f"--{name.replace('_', '-')}")
+        arguments[name] = value
+    return arguments
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise click.UsageError(f"{what} is not valid JSON.") from None

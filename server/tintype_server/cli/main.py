@@ -1,0 +1,34 @@
+"""``tintype``: commands are loaded by name, so that help and light commands start fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "demo": ("demo", "Run the main job end to end on real pictures and show what an agent sees."),
+    "mcp": ("mcp", "Serve MCP over stdio (for Claude Desktop, Claude Code, Cursor …)."),
+    "serve": ("serve", "Serve HTTP: MCP, tools.json, dispatch."),
+    "call": ("call", "Call a tool, through the same guards as every other door."),
+    "tools": ("tools", "List the tools."),
+    "keys": ("keys", "Make, list and revoke API keys."),
+    "registry": ("registry", "Write or check registry.json."),
+}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if sys.argv[1:2] == ["mcp"]:
+        # The stdio front must read its first line before anything heavier than the standard library loads.
+        from tintype_server.mcp.stdio import main as serve_stdio
+
+        sys.exit(serve_stdio(sys.argv[2:]))
+    from tintype_server.cli.group import root
+
+    root()
+
+
+def load_command(name: str) -> object:
+    """The click command of a name."""
+    module, _ = COMMANDS[name]
+    return importlib.import_module(f"tintype_server.cli.{module}").command

@@ -1,0 +1,1 @@
+"""The dispatcher: every call, whatever its door, passes the same guards."""

@@ -1,0 +1,40 @@
+"""Run the handler, and let no exception text out."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from tintype_server.dispatch.running import RunningCall, log
+from tintype_studio.errors import Internal, TintypeError, Unavailable
+from tintype_tools.call import Outcome, Output
+
+
+def run(call: RunningCall) -> Outcome:
+    """The innermost step: the tool itself."""
+    call.check()
+    try:
+        answer = call.spec.handler(call.args, call)
+        output = answer if isinstance(answer, Output) else Output(answer)
+        value: dict[str, Any] = output.value.model_dump(mode="json", exclude_none=True)
+    except TintypeError:
+        raise
+    except MemoryError:
+        raise Unavailable(
+            "The server ran out of memory for this call.",
+            code="out_of_memory",
+            fix="Ask for less at a time (fewer items, a smaller picture).",
+        ) from None
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise Unavailable(
+                "The server's disk is full; nothing was recorded.",
+                code="storage_failed",
+                fix="Ask the operator to free disk space, then call again.",
+            ) from error
+        log.exception("call %s to %s failed", call.id, call.spec.name)
+        raise Internal(call.id) from error
+    except Exception as error:
+        log.exception("call %s to %s failed", call.id, call.spec.name)
+        raise Internal(call.id) from error
+    return Outcome(call.id, value, output.pictures, actual_credits=output.credits, continues=output.continues)

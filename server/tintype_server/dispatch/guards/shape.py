@@ -1,0 +1,113 @@
+"""The response cap: an answer never exceeds the caller's budget, and nothing of it is lost.
+
+Structure is kept and lists are cut between items. What was cut is parked, and ``_truncated`` says how much
+it is and carries a cursor for ``read_more``. Tokens are estimated as bytes of JSON divided by four;
+pictures count by their pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from tintype_server.dispatch.running import Next, RunningCall
+from tintype_tools.call import Outcome
+
+BYTES_PER_TOKEN = 4
+MARKER_BYTES = 700
+"""Room kept for ``_truncated`` itself."""
+
+
+@dataclass(slots=True)
+class _Cut:
+    path: str
+    shown: int
+    items: list[Any]
+
+
+def shape(call: RunningCall, proceed: Next) -> Outcome:
+    """Cut the answer to the budget."""
+    outcome = proceed(call)
+    budget = call.token_budget
+    if budget <= 0:
+        return outcome
+    room = (budget - sum(p.tokens for p in outcome.pictures)) * BYTES_PER_TOKEN
+    if _size(outcome.value) <= room:
+        return outcome
+    cuts: list[_Cut] = []
+    value = _fit(outcome.value, max(0, room - MARKER_BYTES), "", cuts)
+    marked = [_describe(call, outcome, cut) for cut in cuts]
+    if not marked:
+        return outcome
+    value["_truncated"] = {
+        "message": (
+            f"The answer was cut to {budget} tokens. Call read_more with a cursor for the rest, "
+            "or ask for less."
+        ),
+        "cuts": marked,
+    }
+    return replace(outcome, value=value)
+
+
+def _describe(call: RunningCall, outcome: Outcome, cut: _Cut) -> dict[str, Any]:
+    total = len(cut.items)
+    if outcome.continues is not None and cut.path == "items":
+        handle, offset = outcome.continues
+        cursor = f"{handle}.{offset + cut.shown}"
+    else:
+        handle = call.studio.results.park(call.principal, tool=call.spec.name, path=cut.path, items=cut.items)
+        cursor = f"{handle}.{cut.shown}"
+    return {
+        "path": cut.path,
+        "shown": cut.shown,
+        "total": total,
+        "left_out": total - cut.shown,
+        "cursor": cursor,
+    }
+
+
+def _size(value: Any) -> int:
+    return len(orjson.dumps(value))
+
+
+def _fit(value: Any, room: int, path: str, cuts: list[_Cut]) -> Any:
+    if isinstance(value, dict):
+        return _fit_dict(value, room, path, cuts)
+    if isinstance(value, list):
+        return _fit_list(value, room, path, cuts)
+    return value
+
+
+def _fit_dict(value: dict[str, Any], room: int, path: str, cuts: list[_Cut]) -> dict[str, Any]:
+    """Cut inside the largest members first, until the whole fits."""
+    fitted = dict(value)
+    sizes = {key: _size(item) + len(key) + 4 for key, item in value.items()}
+    for key in sorted(sizes, key=lambda k: -sizes[k]):
+        others = sum(size for k, size in sizes.items() if k != key)
+        if others + sizes[key] <= room or not isinstance(fitted[key], dict | list):
+            continue
+        inside = f"{path}.{key}" if path else key
+        fitted[key] = _fit(fitted[key], max(0, room - others), inside, cuts)
+        sizes[key] = _size(fitted[key]) + len(key) + 4
+    return fitted
+
+
+def _fit_list(value: list[Any], room: int, path: str, cuts: list[_Cut]) -> list[Any]:
+    """Keep whole items while they fit. A first item that is too large by itself is cut inside, so that
+    every answer moves on by at least one item.
+    """
+    kept: list[Any] = []
+    used = 2
+    for item in value:
+        size = _size(item) + 1
+        if used + size > room:
+            break
+        kept.append(item)
+        used += size
+    if not kept and value:
+        kept.append(_fit(value[0], max(0, room - used), f"{path}.0", cuts))
+    if len(kept) < len(value):
+        cuts.append(_Cut(path, len(kept), value))
+    return kept

@@ -1,0 +1,51 @@
+"""Whether the arguments are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from tintype_server.dispatch.running import Next, RunningCall
+from tintype_studio.errors import InvalidInput
+from tintype_studio.names import has_surrogate, printable
+from tintype_tools.call import Outcome
+
+MAX_PROBLEMS = 20
+
+
+def validate(call: RunningCall, proceed: Next) -> Outcome:
+    """Refuse with every problem as ``{loc, msg, type}``; nothing was looked up or changed."""
+    arguments = call.request.arguments
+    if not isinstance(arguments, dict):
+        raise InvalidInput("Arguments must be a JSON object.", code="invalid_arguments")
+    if has_surrogate(arguments):
+        raise InvalidInput(
+            "An argument holds a broken character (a lone surrogate).",
+            code="invalid_arguments",
+            fix="Send text as valid Unicode.",
+        )
+    try:
+        call.args = call.spec.args.model_validate(arguments)
+    except ValidationError as error:
+        raise _as_invalid_input(call.spec.name, error, list(call.spec.args.model_fields)) from None
+    return proceed(call)
+
+
+def _as_invalid_input(tool: str, error: ValidationError, known: list[str]) -> InvalidInput:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    problems = [{"loc": list(p["loc"]), "msg": printable(p["msg"]), "type": p["type"]} for p in found]
+    lines = "; ".join(f"{_path(p['loc'])}: {p['msg']}" for p in problems[:5])
+    fix = "Correct the named arguments and call again."
+    if any(p["type"] == "extra_forbidden" and len(p["loc"]) == 1 for p in problems):
+        fix = f"{tool} takes: {', '.join(known) or 'no arguments'}."
+    return InvalidInput(
+        f"Invalid arguments: {lines}.",
+        code="invalid_arguments",
+        fix=fix,
+        details={"errors": problems[:MAX_PROBLEMS]},
+    )
+
+
+def _path(loc: Sequence[int | str]) -> str:
+    return printable(".".join(str(part)[:80] for part in loc)) or "(arguments)"

@@ -1,0 +1,1 @@
+"""The HTTP doors: MCP, ``tools.json``, dispatch, signed blobs and health, on one server."""

@@ -1,0 +1,124 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from tintype_server.http.blobs import BlobRoutes
+from tintype_server.http.credentials import RequireKey, api_key_of
+from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
+from tintype_server.mcp.server import Caller, CallerOf, build_server
+from tintype_server.runtime import Runtime, configured_files
+from tintype_studio.errors import Internal, TintypeError
+
+API = "/api/v1/developer"
+SSE_MESSAGES = "/messages/"
+
+
+def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI:
+    """The application over an open workspace; the caller closes the workspace after serving.
+
+    ``allowed_hosts`` are the values of the Host header that MCP answers to besides this machine's own
+    names: a web page that resolves its own name to this address must not reach the server.
+    """
+    security = _transport_security(runtime, allowed_hosts)
+    streamable = build_server(runtime, _caller_of(runtime, "http"))
+    streamable.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
+    manager = streamable.session_manager
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with manager.run():
+            yield
+
+    app = FastAPI(title="Tintype", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    tools, blobs = ToolRoutes(runtime), BlobRoutes(runtime)
+    keys = runtime.studio.keys
+    app.router.routes.extend(
+        [
+            Route("/healthz", _health),
+            Route(f"{API}/tools.json", tools.registry),
+            Route(f"{API}/tools", tools.registry),
+            Route(f"{API}/tools/", tools.registry),
+            Route(f"{API}/_dispatch/{{tool}}", tools.dispatch, methods=["POST"]),
+            Route("/_blob/{token}", blobs.download),
+            Route("/mcp", RequireKey(StreamableHTTPASGIApp(manager), keys)),
+            *_sse_routes(runtime, security),
+        ]
+    )
+    app.add_exception_handler(TintypeError, _refused)
+    app.add_exception_handler(Exception, _failed)
+    return app
+
+
+def _sse_routes(runtime: Runtime, security: TransportSecuritySettings) -> list[Route | Mount]:
+    """The old HTTP+SSE transport, over a server object of its own."""
+    server = build_server(runtime, _caller_of(runtime, "sse"))
+    transport = SseServerTransport(SSE_MESSAGES, security, max_request_body_size=MAX_BODY_BYTES)
+    keys = runtime.studio.keys
+
+    async def connect(scope: Scope, receive: Receive, send: Send) -> None:
+        async with transport.connect_sse(scope, receive, send) as (reads, writes):
+            await server.run(reads, writes, server.create_initialization_options())
+
+    return [
+        Route("/sse", RequireKey(connect, keys), methods=["GET"]),
+        Mount(SSE_MESSAGES, app=RequireKey(transport.handle_post_message, keys)),
+    ]
+
+
+def _caller_of(runtime: Runtime, door: str) -> CallerOf:
+    files = configured_files(runtime.settings)
+
+    def caller_of(request: Request | None) -> Caller:
+        if request is None:
+            return Caller(api_key=None, door=door, files=files)
+        budget = request.headers.get("x-max-response-tokens", "")
+        return Caller(
+            api_key=api_key_of(request),
+            door=door,
+            files=files,
+            base_url=str(request.base_url).rstrip("/"),
+            max_response_tokens=int(budget) if budget.isdecimal() else None,
+        )
+
+    return caller_of
+
+
+def _transport_security(runtime: Runtime, allowed_hosts: Sequence[str]) -> TransportSecuritySettings:
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    hosts = [f"{name}:*" for name in names] + names
+    origins = [f"http://{name}:*" for name in names]
+    base_url = runtime.settings.base_url
+    if base_url:
+        hosts.append(base_url.split("://", 1)[-1].split("/", 1)[0])
+        origins.append("/".join(base_url.split("/", 3)[:3]))
+    for host in allowed_hosts:
+        hosts += [host, f"{host}:*"]
+        origins += [f"https://{host}", f"http://{host}", f"http://{host}:*"]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
+    )
+
+
+async def _health(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _refused(_request: Request, error: Any) -> Response:
+    return error_response(error)
+
+
+async def _failed(_request: Request, _error: Any) -> Response:
+    return error_response(Internal())

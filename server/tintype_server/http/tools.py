@@ -1,0 +1,140 @@
+"""``tools.json`` from memory, and dispatch of a tool by name."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import anyio
+import orjson
+from anyio import to_thread
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from tintype_server.http.credentials import api_key_of, error_body
+from tintype_server.runtime import Runtime, configured_files
+from tintype_studio import clock
+from tintype_studio.errors import Cancelled, InvalidInput, TintypeError, TooLarge
+from tintype_tools.call import Outcome, Request
+from tintype_tools.snapshot import as_registry_entry, load_snapshot
+from tintype_tools.toolkit import outcome_as_json
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Largest JSON body of a call, in bytes."""
+
+
+class ToolRoutes:
+    """The registry over plain HTTP."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._files = configured_files(runtime.settings)
+        self._payload, self._etag = _registry_payload()
+
+    async def registry(self, request: HttpRequest) -> Response:
+        """``GET /tools.json``: the documented registry payload, the same bytes for every caller."""
+        await to_thread.run_sync(self._runtime.studio.keys.authenticate, api_key_of(request))
+        headers = {"ETag": self._etag, "Cache-Control": "private, max-age=60"}
+        if self._etag in {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}:
+            return Response(status_code=304, headers=headers)
+        return Response(self._payload, media_type="application/json", headers=headers)
+
+    async def dispatch(self, request: HttpRequest) -> Response:
+        """``POST /_dispatch/{tool}``: arguments as a JSON object in, the result as a JSON object out."""
+        arguments = await _json_object(request)
+        call = Request(
+            tool=request.path_params["tool"],
+            arguments=arguments,
+            api_key=api_key_of(request),
+            door="dispatch",
+            files=self._files,
+            agent=request.headers.get("user-agent"),
+            idempotency_key=request.headers.get("idempotency-key"),
+            base_url=str(request.base_url).rstrip("/"),
+            max_response_tokens=_token_budget(request),
+        )
+        outcome = await self._run_while_connected(request, call)
+        headers = {"X-Request-Id": outcome.call_id, "X-Credits-Charged": str(outcome.credits)}
+        if outcome.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return Response(
+            orjson.dumps(outcome_as_json(outcome)), media_type="application/json", headers=headers
+        )
+
+    async def _run_while_connected(self, request: HttpRequest, call: Request) -> Outcome:
+        """Run the call in a worker thread; a caller that hangs up cancels it."""
+        finished: list[Outcome | TintypeError] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+                call.cancelled.set()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            try:
+                finished.append(
+                    await to_thread.run_sync(self._runtime.dispatch, call, abandon_on_cancel=True)
+                )
+            except TintypeError as error:
+                finished.append(error)
+            tasks.cancel_scope.cancel()
+        if not finished:
+            raise Cancelled("The caller hung up.")
+        if isinstance(finished[0], TintypeError):
+            raise finished[0]
+        return finished[0]
+
+
+def error_response(error: TintypeError) -> Response:
+    """A refusal over HTTP."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return Response(
+        orjson.dumps(error_body(error)), error.status, media_type="application/json", headers=headers
+    )
+
+
+def _registry_payload() -> tuple[bytes, str]:
+    snapshot = load_snapshot()
+    tools = [as_registry_entry(tool) | _extras(tool) for tool in snapshot["tools"]]
+    digest = hashlib.sha256(orjson.dumps([snapshot["version"], tools])).hexdigest()
+    payload = {
+        "tools": tools,
+        "version": snapshot["version"],
+        "count": snapshot["count"],
+        "generated_at": clock.now(),
+    }
+    return orjson.dumps(payload), f'"{digest[:32]}"'
+
+
+def _extras(tool: dict[str, Any]) -> dict[str, Any]:
+    return {k: tool[k] for k in ("title", "category", "toolset", "effect", "output_schema")}
+
+
+async def _json_object(request: HttpRequest) -> dict[str, Any]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(
+                f"The request body is over {MAX_BODY_BYTES // 1048576} MiB.", code="body_too_large"
+            )
+    try:
+        arguments = orjson.loads(bytes(body)) if body.strip() else {}
+    except orjson.JSONDecodeError:
+        raise InvalidInput(
+            "The request body is not valid JSON.", code="invalid_json", fix="Send the arguments as JSON."
+        ) from None
+    if not isinstance(arguments, dict):
+        raise InvalidInput("The request body must be a JSON object of arguments.", code="invalid_json")
+    return arguments
+
+
+def _token_budget(request: HttpRequest) -> int | None:
+    value = request.headers.get("x-max-response-tokens")
+    if value is None:
+        return None
+    if not value.lstrip("-").isdecimal() or len(value) > 12:
+        raise InvalidInput("X-Max-Response-Tokens must be a whole number.", code="invalid_header")
+    return int(value)

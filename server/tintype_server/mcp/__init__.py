@@ -1,0 +1,1 @@
+"""The MCP doors: stdio, streamable HTTP and SSE, all from one low-level server object."""

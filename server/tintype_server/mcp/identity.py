@@ -1,0 +1,67 @@
+"""What this server says of itself in the handshake. Light: the stdio front reads it before the SDK loads."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+NAME = "tintype"
+TITLE = "Tintype"
+INSTRUCTIONS = (
+    "Tools over a computer-vision platform: datasets, images, annotations, exports. Names are "
+    "case-sensitive. Coordinates are pixels of the upright image. Before deleting or spending, tell the user "
+    "what will happen and get their word. To label by eye: preview_image, then save_annotations, then "
+    "preview_image to check. An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`."
+)
+LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+"""Versions of the ``initialize`` era, oldest first."""
+MODERN_VERSIONS = ("2026-07-28",)
+CAPABILITIES: dict[str, Any] = {"tools": {"listChanged": False}}
+
+
+def server_version() -> str:
+    """Version of the installed distribution."""
+    return version("tintype")
+
+
+def initialize_result(requested_version: Any) -> dict[str, Any]:
+    """The answer to ``initialize``."""
+    supported = requested_version in LEGACY_VERSIONS
+    return {
+        "protocolVersion": requested_version if supported else LEGACY_VERSIONS[-1],
+        "capabilities": CAPABILITIES,
+        "serverInfo": {"name": NAME, "title": TITLE, "version": server_version()},
+        "instructions": INSTRUCTIONS,
+    }
+
+
+def modern_envelope(result: dict[str, Any], *, ttl_ms: int) -> dict[str, Any]:
+    """What the 2026-07-28 revision adds to a discover or list result."""
+    return {
+        **result,
+        "resultType": "complete",
+        "ttlMs": ttl_ms,
+        "cacheScope": "private",
+        "_meta": {
+            "io.modelcontextprotocol/serverInfo": {
+                "name": NAME,
+                "title": TITLE,
+                "version": server_version(),
+            }
+        },
+    }
+
+
+TOOLS_TTL_MS = 60_000
+
+
+def discover_result() -> dict[str, Any]:
+    """The answer to ``server/discover``."""
+    return modern_envelope(
+        {
+            "supportedVersions": list(MODERN_VERSIONS),
+            "capabilities": CAPABILITIES,
+            "instructions": INSTRUCTIONS,
+        },
+        ttl_ms=0,
+    )

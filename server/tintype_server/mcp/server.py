@@ -1,0 +1,192 @@
+"""The one MCP server object, for every transport and both protocol eras.
+
+The SDK's low-level server validates nothing and lets exception text of older clients' calls through, so
+everything that leaves a handler here is one of: a result, a result marked as error with our visible shape,
+or a protocol error of our own wording.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import mcp.types as t
+import orjson
+from mcp.server import CacheHint, Server, ServerRequestContext
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
+
+from tintype_server.dispatch.running import log
+from tintype_server.mcp import identity
+from tintype_server.runtime import Runtime
+from tintype_studio.errors import Internal, TintypeError
+from tintype_tools.call import Outcome, Progress, Request, no_progress
+from tintype_tools.local_files import LocalFiles
+from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, load_snapshot, visible_tools
+
+warnings.simplefilter("ignore", MCPDeprecationWarning)
+
+IDEMPOTENCY_META = f"{NAMESPACE}/idempotencyKey"
+PROGRESS_STEP_SECONDS = 0.1
+MAX_CALLS_AT_ONCE = 40
+"""Worker threads for tool calls of one server object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the transport knows of a message's sender."""
+
+    api_key: str | None
+    door: str
+    files: LocalFiles
+    base_url: str | None = None
+    max_response_tokens: int | None = None
+
+
+CallerOf = Callable[[Any], Caller]
+"""Reads the caller off the transport's request (None on stdio)."""
+
+
+def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
+    """The server object; hand it to any of the SDK's transports."""
+    schemas = {tool["name"]: tool["input_schema"] for tool in load_snapshot()["tools"]}
+    limiter: list[anyio.CapacityLimiter] = []
+
+    async def list_tools(
+        ctx: ServerRequestContext[Any, Any], params: t.PaginatedRequestParams | None
+    ) -> t.ListToolsResult:
+        if params is not None and params.cursor is not None:
+            raise MCPError(t.INVALID_PARAMS, "Invalid cursor: the tool list has a single page.")
+        try:
+            principal = await anyio.to_thread.run_sync(
+                runtime.studio.keys.authenticate, caller_of(ctx.request).api_key
+            )
+        except TintypeError as error:
+            raise MCPError(t.INVALID_REQUEST, error.message, error.as_dict()) from None
+        toolsets = runtime.settings.offered_toolsets(principal.toolsets)
+        return t.ListToolsResult(tools=_mcp_tools(principal.role.value, toolsets))
+
+    async def call_tool(
+        ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParams
+    ) -> t.CallToolResult:
+        caller = caller_of(ctx.request)
+        cancelled = threading.Event()
+        request = Request(
+            tool=params.name,
+            arguments=params.arguments or {},
+            api_key=caller.api_key,
+            door=caller.door,
+            files=caller.files,
+            agent=_agent_name(ctx),
+            idempotency_key=_idempotency_key(params),
+            base_url=caller.base_url,
+            max_response_tokens=caller.max_response_tokens,
+            progress=_progress_sender(ctx),
+            cancelled=cancelled,
+        )
+        if not limiter:
+            limiter.append(anyio.CapacityLimiter(MAX_CALLS_AT_ONCE))
+        try:
+            outcome = await anyio.to_thread.run_sync(
+                runtime.dispatch, request, abandon_on_cancel=True, limiter=limiter[0]
+            )
+        except TintypeError as error:
+            if error.code == "unknown_tool":
+                raise MCPError(t.INVALID_PARAMS, f"{error.message} {error.fix}", error.as_dict()) from None
+            return error_result(error)
+        except Exception:
+            log.exception("a call through MCP failed outside the dispatcher")
+            return error_result(Internal())
+        finally:
+            cancelled.set()
+        return success_result(outcome)
+
+    server: Server[Any] = Server(
+        identity.NAME,
+        title=identity.TITLE,
+        version=identity.server_version(),
+        instructions=identity.INSTRUCTIONS,
+        cache_hints={"tools/list": CacheHint(ttl_ms=identity.TOOLS_TTL_MS, scope="private")},
+        # Without this the SDK runs the whole tools/list before every HTTP call.
+        get_tool_input_schema=schemas.get,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+    # Spans without an exporter cost a fifth of a call; the telemetry extra brings them back.
+    server.middleware.clear()
+    return server
+
+
+def success_result(outcome: Outcome) -> t.CallToolResult:
+    """An outcome as MCP content: the value as JSON text, then the pictures.
+
+    There is no ``structuredContent``: several hosts show it to the model beside the text, which
+    doubles the tokens.
+    """
+    content: list[t.ContentBlock] = [t.TextContent(type="text", text=orjson.dumps(outcome.value).decode())]
+    content.extend(
+        t.ImageContent(type="image", data=base64.b64encode(p.data).decode(), mime_type=p.mime_type)
+        for p in outcome.pictures
+    )
+    meta: dict[str, Any] = {f"{NAMESPACE}/callId": outcome.call_id}
+    if outcome.credits:
+        meta[f"{NAMESPACE}/credits"] = outcome.credits
+    if outcome.replayed:
+        meta[f"{NAMESPACE}/replayed"] = True
+    return t.CallToolResult(content=content, _meta=meta)
+
+
+def error_result(error: TintypeError) -> t.CallToolResult:
+    """A refusal that the model can read and act on."""
+    shape = error.as_dict()
+    return t.CallToolResult(
+        is_error=True,
+        content=[t.TextContent(type="text", text=orjson.dumps({"error": shape}).decode())],
+        _meta={f"{NAMESPACE}/error": shape},
+    )
+
+
+@lru_cache(maxsize=64)
+def _mcp_tools(role: str, toolsets: frozenset[str] | None) -> list[t.Tool]:
+    return [t.Tool.model_validate(as_mcp_tool(tool)) for tool in visible_tools(role, toolsets)]
+
+
+def _agent_name(ctx: ServerRequestContext[Any, Any]) -> str | None:
+    client = ctx.session.client_params
+    if client is None:
+        return None
+    return f"{client.client_info.name} {client.client_info.version}"
+
+
+def _idempotency_key(params: t.CallToolRequestParams) -> str | None:
+    key = (params.meta or {}).get(IDEMPOTENCY_META)
+    return str(key) if key is not None else None
+
+
+def _progress_sender(ctx: ServerRequestContext[Any, Any]) -> Progress:
+    """Sends progress from the worker thread, a few times a second at most; the last step always."""
+    if not (ctx.meta or {}).get("progress_token"):
+        return no_progress
+    last = 0.0
+
+    def send(done: int, total: int | None, message: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < PROGRESS_STEP_SECONDS and done != total:
+            return
+        last = now
+        # The loop may be gone while an abandoned call still winds down.
+        try:
+            anyio.from_thread.run(ctx.session.report_progress, done, total, message)
+        except RuntimeError:
+            return
+
+    return send

@@ -1,0 +1,100 @@
+"""Opens a workspace with its tools and guards; every door starts here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tintype_server.dispatch.dispatcher import Dispatcher
+from tintype_server.opening import open_studio
+from tintype_server.settings import Settings
+from tintype_studio.identity.bootstrap import saved_api_key
+from tintype_studio.studio import Studio
+from tintype_tools.call import Outcome, Request
+from tintype_tools.local_files import LocalFiles
+from tintype_tools.registry import Registry, load_registry
+from tintype_tools.snapshot import visible_tools
+from tintype_tools.toolkit import Toolkit
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An open workspace."""
+
+    settings: Settings
+    studio: Studio
+    registry: Registry
+    dispatch: Dispatcher
+
+    @classmethod
+    def open(cls, settings: Settings) -> Runtime:
+        """Open, migrating and settling what a crash left."""
+        return cls.over(open_studio(settings), settings)
+
+    @classmethod
+    def over(cls, studio: Studio, settings: Settings) -> Runtime:
+        """Add the tools and guards to an open platform."""
+        registry = load_registry()
+        return cls(settings, studio, registry, Dispatcher(studio, registry, settings))
+
+    def local_api_key(self) -> str | None:
+        """The key of this machine's user: the setting, else the one saved at first start."""
+        return self.settings.api_key or saved_api_key(self.settings.home)
+
+    def close(self) -> None:
+        """Flush and release."""
+        self.studio.close()
+
+
+def working_folder_files(settings: Settings) -> LocalFiles:
+    """The working folder and the configured roots: what stdio and the toolkit may touch."""
+    return LocalFiles.under(Path.cwd(), *settings.roots)
+
+
+def configured_files(settings: Settings) -> LocalFiles:
+    """The configured roots only: what callers over the network may touch."""
+    return LocalFiles.under(*settings.roots)
+
+
+def everything() -> LocalFiles:
+    """Every path: what a person at the command line may touch anyway."""
+    return LocalFiles.under(Path("/"))
+
+
+def create_toolkit(
+    *,
+    api_key: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    max_response_tokens: int | None = None,
+    agent: str | None = None,
+) -> Toolkit:
+    """Open the workspace of the settings for an agent loop in this process.
+
+    ``api_key`` defaults to ``TINTYPE_API_KEY``, then to the owner key saved at first start. Close the
+    toolkit, or use it as a context manager.
+    """
+    settings = Settings.from_env()
+    if home is not None:
+        settings = replace(settings, home=Path(home))
+    if api_key is not None:
+        settings = replace(settings, api_key=api_key)
+    if max_response_tokens is not None:
+        settings = replace(settings, max_response_tokens=max_response_tokens)
+    runtime = Runtime.open(settings)
+    key = runtime.local_api_key()
+    principal = runtime.studio.keys.authenticate(key)
+    new_request = partial(
+        Request, api_key=key, door="toolkit", agent=agent, files=working_folder_files(settings)
+    )
+
+    def dispatch(request: Request) -> Outcome:
+        return runtime.dispatch(request)
+
+    return Toolkit(
+        dispatch,
+        new_request,
+        lambda: visible_tools(principal.role.value, settings.offered_toolsets(principal.toolsets)),
+        close=runtime.close,
+    )

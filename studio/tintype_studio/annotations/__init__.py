@@ -1,0 +1,1 @@
+"""Annotation documents: strict geometry and one document per sample and annotation set."""

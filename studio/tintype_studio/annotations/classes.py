@@ -1,0 +1,152 @@
+"""Which class names a dataset's annotations may use.
+
+A new dataset learns class names from the first saves. Once its classes are declared, unknown names are
+refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.catalog.datasets import DEFAULT_SET, Dataset, DatasetClass, Datasets
+from tintype_studio.errors import Conflict, InvalidInput
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import clean_name
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import (
+    annotation_revisions,
+    annotation_sets,
+    dataset_classes,
+    datasets,
+    samples,
+)
+
+
+class Classes:
+    """Declares the classes of a dataset."""
+
+    def __init__(self, database: Database, catalog: Datasets) -> None:
+        self._db = database
+        self._datasets = catalog
+
+    def declare(self, principal: Principal, name: str, classes: list[DatasetClass]) -> Dataset:
+        """Replace the class list. From then on, annotations may use only these names.
+
+        A class that annotations still use cannot be left out: ``Conflict`` names it.
+        """
+        cleaned = [
+            DatasetClass(name=clean_name(c.name, "Class name"), type=c.type, color=c.color) for c in classes
+        ]
+        names = [c.name for c in cleaned]
+        if len(set(names)) != len(names):
+            raise InvalidInput("A class name occurs twice in the list.", fix="Send each class name once.")
+        with self._db.write() as connection:
+            dataset = self._datasets.get_in(connection, principal, name)
+            missing = _names_in_use(connection, dataset.row_id) - set(names)
+            if missing:
+                raise Conflict(
+                    f"Annotations still use: {', '.join(sorted(missing))}.",
+                    code="class_in_use",
+                    fix="Keep these classes in the list, or change the annotations first.",
+                )
+            connection.execute(
+                sa.delete(dataset_classes).where(dataset_classes.c.dataset_id == dataset.row_id)
+            )
+            _append(connection, dataset.row_id, cleaned, first_position=0)
+            connection.execute(
+                sa.update(datasets)
+                .where(datasets.c.id == dataset.row_id)
+                .values(classes_declared=True, updated_at=clock.now())
+            )
+            return self._datasets.get_in(connection, principal, name)
+
+    def colors(self, dataset_row_id: int) -> dict[str, str]:
+        """Drawing colours (``#rrggbb``) of the classes that have one."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.select(dataset_classes.c.name, dataset_classes.c.color).where(
+                    dataset_classes.c.dataset_id == dataset_row_id, dataset_classes.c.color.is_not(None)
+                )
+            )
+            return {row.name: row.color for row in rows}
+
+
+def newest_revision() -> sa.Select[Any]:
+    """Ids of the current revisions in the default annotation set; narrow it by sample."""
+    return (
+        sa.select(sa.func.max(annotation_revisions.c.id).label("id"))
+        .join(annotation_sets, annotation_sets.c.id == annotation_revisions.c.annotation_set_id)
+        .where(annotation_sets.c.name == DEFAULT_SET)
+    )
+
+
+def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[str]) -> list[str]:
+    """Check the names against the dataset, or teach them to it; returns those that were added."""
+    known = list(
+        connection.execute(
+            sa.select(dataset_classes.c.name)
+            .where(dataset_classes.c.dataset_id == dataset_row_id)
+            .order_by(dataset_classes.c.position)
+        ).scalars()
+    )
+    unknown = list(dict.fromkeys(n for n in names if n not in known))
+    if not unknown:
+        return []
+    declared = connection.execute(
+        sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
+    ).scalar_one()
+    if declared:
+        raise _unknown_classes(unknown, known)
+    fresh = [DatasetClass(clean_name(n, "Class name")) for n in unknown]
+    _append(connection, dataset_row_id, fresh, first_position=len(known))
+    return unknown
+
+
+def _unknown_classes(unknown: list[str], known: list[str]) -> InvalidInput:
+    close = {m for n in unknown for m in difflib.get_close_matches(n, known, n=2)}
+    hint = f"Did you mean {', '.join(sorted(close))}? " if close else ""
+    return InvalidInput(
+        f"Not classes of this dataset: {', '.join(repr(n) for n in unknown[:20])}.",
+        code="unknown_class",
+        fix=f"{hint}Use one of: {', '.join(known[:50]) or '(none declared)'}; "
+        "or add the class with set_dataset_classes.",
+    )
+
+
+def _names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:
+    """Class names that current annotations of a dataset's living samples carry."""
+    newest = (
+        newest_revision()
+        .join(samples, samples.c.id == annotation_revisions.c.sample_id)
+        .where(samples.c.dataset_id == dataset_row_id, samples.c.deleted_at.is_(None))
+        .group_by(annotation_revisions.c.sample_id)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        sa.select(annotation_revisions.c.document).where(annotation_revisions.c.id.in_(newest))
+    )
+    return {annotation["name"] for row in rows for annotation in orjson.loads(row.document)}
+
+
+def _append(
+    connection: sa.Connection, dataset_row_id: int, classes: list[DatasetClass], *, first_position: int
+) -> None:
+    if classes:
+        connection.execute(
+            sa.insert(dataset_classes),
+            [
+                {
+                    "dataset_id": dataset_row_id,
+                    "position": first_position + i,
+                    "name": c.name,
+                    "type": c.type,
+                    "color": c.color,
+                }
+                for i, c in enumerate(classes)
+            ],
+        )

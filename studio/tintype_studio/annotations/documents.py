@@ -1,0 +1,156 @@
+"""Annotation documents: one per sample and annotation set; every save is a revision.
+
+Saving replaces the whole document. The newest revision is the current one; earlier ones stay, which is
+what undo and versions build on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.annotations.classes import admit_classes, newest_revision
+from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_box
+from tintype_studio.catalog.datasets import DEFAULT_SET
+from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
+from tintype_studio.identity.keys import Principal
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import (
+    annotation_revisions,
+    annotation_sets,
+    samples,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The outcome of a save."""
+
+    image_id: str
+    previous_count: int
+    new_count: int
+    status: Status
+    revision: int
+    classes_added: list[str]
+
+
+class Documents:
+    """Annotations of every organization; each call sees only the principal's own."""
+
+    def __init__(self, database: Database, catalog: Samples) -> None:
+        self._db = database
+        self._samples = catalog
+
+    def get(self, principal: Principal, sample_id: str) -> tuple[Sample, list[Annotation]]:
+        """An image and its annotations; an empty list when it has none."""
+        with self._db.read() as connection:
+            sample = self._samples.get_in(connection, principal, sample_id)
+            text = connection.execute(
+                sa.select(annotation_revisions.c.document).where(
+                    annotation_revisions.c.id
+                    == newest_revision()
+                    .where(annotation_revisions.c.sample_id == sample.row_id)
+                    .scalar_subquery()
+                )
+            ).scalar()
+        return sample, ANNOTATIONS.validate_json(text) if text else []
+
+    def of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, list[Annotation]]]:
+        """The annotations of many images, in their order, in one query."""
+        ids = [s.row_id for s in page if s.annotation_count]
+        documents: dict[int, str] = {}
+        if ids:
+            newest = (
+                newest_revision()
+                .where(annotation_revisions.c.sample_id.in_(ids))
+                .group_by(annotation_revisions.c.sample_id)
+                .scalar_subquery()
+            )
+            with self._db.read() as connection:
+                for row in connection.execute(
+                    sa.select(annotation_revisions.c.sample_id, annotation_revisions.c.document).where(
+                        annotation_revisions.c.id.in_(newest)
+                    )
+                ):
+                    documents[row.sample_id] = row.document
+        for sample in page:
+            text = documents.get(sample.row_id)
+            yield sample, ANNOTATIONS.validate_json(text) if text else []
+
+    def save(
+        self,
+        principal: Principal,
+        sample_id: str,
+        annotations: Sequence[Annotation],
+        *,
+        call_id: str | None = None,
+    ) -> Saved:
+        """Replace an image's annotations with the given list.
+
+        The image becomes ``complete`` with at least one annotation and ``new`` with none. Class names
+        must be the dataset's; a dataset whose classes were never declared learns new names instead.
+        """
+        document = [with_box(a) for a in annotations]
+        with self._db.write() as connection:
+            sample = self._samples.get_in(connection, principal, sample_id, lock=True)
+            added = admit_classes(connection, sample.dataset_row_id, [a.name for a in document])
+            revision = _insert_revision(connection, principal, sample, document, call_id)
+            status = Status.COMPLETE if document else Status.NEW
+            connection.execute(
+                sa.update(samples)
+                .where(samples.c.id == sample.row_id)
+                .values(status=status.value, annotation_count=len(document), updated_at=clock.now())
+            )
+            add_to_counters(
+                connection,
+                sample.dataset_row_id,
+                completed=(status == Status.COMPLETE) - (sample.status == Status.COMPLETE),
+                annotations=len(document) - sample.annotation_count,
+            )
+        return Saved(
+            image_id=sample.id,
+            previous_count=sample.annotation_count,
+            new_count=len(document),
+            status=status,
+            revision=revision,
+            classes_added=added,
+        )
+
+
+def _insert_revision(
+    connection: sa.Connection,
+    principal: Principal,
+    sample: Sample,
+    document: list[Annotation],
+    call_id: str | None,
+) -> int:
+    set_id = connection.execute(
+        sa.select(annotation_sets.c.id).where(
+            annotation_sets.c.dataset_id == sample.dataset_row_id, annotation_sets.c.name == DEFAULT_SET
+        )
+    ).scalar_one()
+    revision = 1 + int(
+        connection.execute(
+            sa.select(sa.func.coalesce(sa.func.max(annotation_revisions.c.revision), 0)).where(
+                annotation_revisions.c.sample_id == sample.row_id,
+                annotation_revisions.c.annotation_set_id == set_id,
+            )
+        ).scalar_one()
+    )
+    connection.execute(
+        sa.insert(annotation_revisions).values(
+            sample_id=sample.row_id,
+            annotation_set_id=set_id,
+            revision=revision,
+            document=orjson.dumps([a.model_dump(mode="json", exclude_none=True) for a in document]).decode(),
+            annotation_count=len(document),
+            call_id=call_id,
+            created_by=principal.key_uuid,
+            created_at=clock.now(),
+        )
+    )
+    return revision

@@ -1,0 +1,184 @@
+"""Strict geometry models for 2-D annotations.
+
+All coordinates are pixels of the upright image (EXIF orientation applied), origin at the top left corner
+of the top left pixel, x to the right and y down; sub-pixel values are allowed. Unknown keys, NaN and
+infinity are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+
+MAX_COORDINATE = 1e6
+"""Pixels; larger magnitudes are mistakes, not pictures."""
+
+MAX_POINTS = 100_000
+"""Points in one annotation."""
+
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, allow_inf_nan=False)]
+Extent = Annotated[float, Field(gt=0, le=2 * MAX_COORDINATE, allow_inf_nan=False)]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+
+
+class Strict(BaseModel):
+    """Base: unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Point(Strict):
+    """A position in pixels."""
+
+    x: Coordinate
+    y: Coordinate
+
+
+class BoundingBox(Strict):
+    """An axis-aligned rectangle: top left corner, width and height, in pixels."""
+
+    x: Coordinate
+    y: Coordinate
+    w: Extent
+    h: Extent
+
+
+Ring = Annotated[list[Point], Field(min_length=3, max_length=MAX_POINTS)]
+
+
+class PolygonGeometry(Strict):
+    """Rings of at least three points. Filled by the even-odd rule, so an inner ring is a hole."""
+
+    paths: Annotated[list[Ring], Field(min_length=1, max_length=10_000)]
+
+
+class PolylineGeometry(Strict):
+    """An open path of at least two points."""
+
+    path: Annotated[list[Point], Field(min_length=2, max_length=MAX_POINTS)]
+
+
+class _Annotation(Strict):
+    id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)] = Field(
+        description="Unique within the image; a UUID is best."
+    )
+    name: Label = Field(description="Class label; must be a class of the dataset.")
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    created_by: Annotated[str, StringConstraints(max_length=128)] | None = None
+    attributes: Annotated[list[Any], Field(max_length=200)] = Field(
+        default_factory=list, description="User-defined metadata, stored as it is."
+    )
+
+
+class BBoxAnnotation(_Annotation):
+    """A box around an object."""
+
+    type: Literal["bbox"] = "bbox"
+    bounding_box: BoundingBox
+
+
+class PolygonAnnotation(_Annotation):
+    """An outline, holes allowed."""
+
+    type: Literal["polygon"] = "polygon"
+    polygon: PolygonGeometry
+    bounding_box: BoundingBox | None = None
+
+
+class PolylineAnnotation(_Annotation):
+    """An open line, such as a lane marking."""
+
+    type: Literal["polyline"] = "polyline"
+    polyline: PolylineGeometry
+    bounding_box: BoundingBox | None = None
+
+
+class KeypointAnnotation(_Annotation):
+    """A single landmark."""
+
+    type: Literal["keypoint"] = "keypoint"
+    keypoint: Point
+
+
+def _geometry_names_the_type(value: Any) -> Any:
+    """Fill in a missing ``type`` from the geometry that is present, as the seed's examples leave it out."""
+    if isinstance(value, dict) and "type" not in value:
+        for kind in ("polygon", "polyline", "keypoint"):
+            if kind in value:
+                return {**value, "type": kind}
+        if "bounding_box" in value:
+            return {**value, "type": "bbox"}
+    return value
+
+
+Annotation = Annotated[
+    BBoxAnnotation | PolygonAnnotation | PolylineAnnotation | KeypointAnnotation,
+    Field(discriminator="type"),
+]
+ANNOTATIONS: TypeAdapter[list[BBoxAnnotation | PolygonAnnotation | PolylineAnnotation | KeypointAnnotation]]
+ANNOTATIONS = TypeAdapter(list[Annotation])
+
+
+class AnnotationList(Strict):
+    """The annotations of one image, ids unique, enclosing boxes filled in."""
+
+    annotations: list[Annotation]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_types(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("annotations"), list):
+            return {**data, "annotations": [_geometry_names_the_type(a) for a in data["annotations"]]}
+        return data
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> AnnotationList:
+        seen: set[str] = set()
+        for annotation in self.annotations:
+            if annotation.id in seen:
+                raise ValueError(f"annotation id {annotation.id!r} occurs twice")
+            seen.add(annotation.id)
+        return self
+
+
+def points_of(annotation: Annotation) -> Iterator[Point]:
+    """Every vertex of an annotation, in order; the four corners for a box."""
+    match annotation:
+        case PolygonAnnotation():
+            for ring in annotation.polygon.paths:
+                yield from ring
+        case PolylineAnnotation():
+            yield from annotation.polyline.path
+        case KeypointAnnotation():
+            yield annotation.keypoint
+        case BBoxAnnotation(bounding_box=box):
+            yield Point(x=box.x, y=box.y)
+            yield Point(x=box.x + box.w, y=box.y)
+            yield Point(x=box.x + box.w, y=box.y + box.h)
+            yield Point(x=box.x, y=box.y + box.h)
+
+
+def enclosing_box(annotation: Annotation) -> tuple[float, float, float, float]:
+    """``(x, y, w, h)`` of the smallest upright rectangle around the vertices, in pixels; w or h may be 0."""
+    xs, ys = zip(*((p.x, p.y) for p in points_of(annotation)), strict=True)
+    left, top = min(xs), min(ys)
+    return left, top, max(xs) - left, max(ys) - top
+
+
+def with_box(annotation: Annotation) -> Annotation:
+    """Fill in the enclosing box of a polygon or polyline that came without one."""
+    if isinstance(annotation, PolygonAnnotation | PolylineAnnotation) and annotation.bounding_box is None:
+        x, y, w, h = enclosing_box(annotation)
+        if w > 0 and h > 0:
+            return annotation.model_copy(update={"bounding_box": BoundingBox(x=x, y=y, w=w, h=h)})
+    return annotation
+
+
+def ring_area(ring: list[Point]) -> float:
+    """Unsigned area of a closed ring in square pixels (shoelace formula)."""
+    total = 0.0
+    for a, b in zip(ring, [*ring[1:], ring[0]], strict=True):
+        total += a.x * b.y - b.x * a.y
+    return abs(total) / 2

@@ -1,0 +1,1 @@
+"""Datasets, their classes and their samples."""

@@ -1,0 +1,224 @@
+"""Datasets: create, find, list, delete, and the counters that make listing cheap.
+
+A dataset belongs to a project; callers that know no projects use the organization's default one. Names
+are unique within the organization, case-sensitive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.errors import Conflict, NotFound
+from tintype_studio.identity.bootstrap import DEFAULT_PROJECT
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import clean_name, printable
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import (
+    annotation_sets,
+    dataset_classes,
+    datasets,
+    projects,
+    samples,
+)
+
+DEFAULT_SET = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetClass:
+    """A class label of a dataset."""
+
+    name: str
+    type: str | None = None
+    """Annotation type that the class is meant for (bbox, polygon, polyline, keypoint), if declared."""
+    color: str | None = None
+    """``#rrggbb``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset as it is listed."""
+
+    row_id: int
+    id: str
+    organization_id: str
+    name: str
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+    image_count: int
+    completed_image_count: int
+    annotation_count: int
+    total_size: int
+    classes_declared: bool
+    classes: list[DatasetClass] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedCounts:
+    """What went with a deleted dataset."""
+
+    images_deleted: int
+    annotations_deleted: int
+
+
+class Datasets:
+    """Datasets of every organization; each call sees only the principal's own."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def create(self, principal: Principal, *, name: str, description: str | None = None) -> Dataset:
+        """Make an empty dataset, or raise ``Conflict`` when the name is taken."""
+        name = clean_name(name, "Dataset name")
+        now = clock.now()
+        with self._db.write() as connection:
+            project_id = connection.execute(
+                sa.select(projects.c.id).where(
+                    projects.c.organization_id == principal.organization_id,
+                    projects.c.name == DEFAULT_PROJECT,
+                    projects.c.deleted_at.is_(None),
+                )
+            ).scalar_one()
+            row_id = connection.execute(
+                self._db.insert_ignore(datasets)
+                .values(
+                    uuid=clock.new_id(),
+                    organization_id=principal.organization_id,
+                    project_id=project_id,
+                    name=name,
+                    description=description,
+                    created_at=now,
+                    updated_at=now,
+                )
+                .returning(datasets.c.id)
+            ).scalar()
+            if row_id is None:
+                raise Conflict(
+                    f"A dataset named {name!r} exists.",
+                    code="dataset_exists",
+                    fix="Use the existing dataset, or choose another name.",
+                )
+            connection.execute(
+                sa.insert(annotation_sets).values(
+                    uuid=clock.new_id(), dataset_id=row_id, name=DEFAULT_SET, created_at=now
+                )
+            )
+        return self.get(principal, name)
+
+    def get(self, principal: Principal, name: str) -> Dataset:
+        """A dataset by name."""
+        with self._db.read() as connection:
+            return self._get(connection, principal, datasets.c.name == name, name)
+
+    def get_or_create(self, principal: Principal, name: str) -> Dataset:
+        """A dataset by name, made when it does not exist; safe against a second caller."""
+        try:
+            return self.get(principal, name)
+        except NotFound:
+            try:
+                return self.create(principal, name=name)
+            except Conflict:
+                return self.get(principal, name)
+
+    def list(self, principal: Principal, *, limit: int = 100, offset: int = 0) -> list[Dataset]:
+        """Datasets by creation, newest first."""
+        with self._db.read() as connection:
+            rows = (
+                connection.execute(
+                    sa.select(datasets)
+                    .where(
+                        datasets.c.organization_id == principal.organization_id,
+                        datasets.c.deleted_at.is_(None),
+                    )
+                    .order_by(datasets.c.id.desc())
+                    .limit(limit)
+                    .offset(offset)
+                )
+                .mappings()
+                .all()
+            )
+            classes = _classes_of(connection, [row["id"] for row in rows])
+        return [_dataset(row, principal, classes.get(row["id"], [])) for row in rows]
+
+    def delete(self, principal: Principal, name: str) -> DeletedCounts:
+        """Put a dataset and its samples into the recycle bin; the name is free again at once."""
+        now = clock.now()
+        with self._db.write() as connection:
+            dataset = self._get(connection, principal, datasets.c.name == name, name)
+            connection.execute(
+                sa.update(datasets).where(datasets.c.id == dataset.row_id).values(deleted_at=now)
+            )
+            connection.execute(
+                sa.update(samples)
+                .where(samples.c.dataset_id == dataset.row_id, samples.c.deleted_at.is_(None))
+                .values(deleted_at=now)
+            )
+        return DeletedCounts(images_deleted=dataset.image_count, annotations_deleted=dataset.annotation_count)
+
+    def get_in(self, connection: sa.Connection, principal: Principal, name: str) -> Dataset:
+        """A dataset by name inside the caller's transaction."""
+        return self._get(connection, principal, datasets.c.name == name, name)
+
+    def _get(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        condition: sa.ColumnElement[bool],
+        shown_name: str,
+    ) -> Dataset:
+        row = (
+            connection.execute(
+                sa.select(datasets).where(
+                    datasets.c.organization_id == principal.organization_id,
+                    datasets.c.deleted_at.is_(None),
+                    condition,
+                )
+            )
+            .mappings()
+            .first()
+        )
+        if row is None:
+            raise NotFound(
+                f"No dataset is named {printable(shown_name[:120])!r}.",
+                code="dataset_not_found",
+                fix="Names are case-sensitive; call list_datasets to see them.",
+            )
+        classes = _classes_of(connection, [row["id"]])
+        return _dataset(row, principal, classes.get(row["id"], []))
+
+
+def _classes_of(connection: sa.Connection, dataset_ids: list[int]) -> dict[int, list[DatasetClass]]:
+    if not dataset_ids:
+        return {}
+    rows = connection.execute(
+        sa.select(dataset_classes)
+        .where(dataset_classes.c.dataset_id.in_(dataset_ids))
+        .order_by(dataset_classes.c.dataset_id, dataset_classes.c.position)
+    ).mappings()
+    found: dict[int, list[DatasetClass]] = {}
+    for row in rows:
+        found.setdefault(row["dataset_id"], []).append(DatasetClass(row["name"], row["type"], row["color"]))
+    return found
+
+
+def _dataset(row: sa.RowMapping, principal: Principal, classes: list[DatasetClass]) -> Dataset:
+    return Dataset(
+        row_id=row["id"],
+        id=row["uuid"],
+        organization_id=principal.organization_uuid,
+        name=row["name"],
+        description=row["description"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        image_count=row["image_count"],
+        completed_image_count=row["completed_image_count"],
+        annotation_count=row["annotation_count"],
+        total_size=row["total_size"],
+        classes_declared=row["classes_declared"],
+        classes=classes,
+    )

@@ -1,0 +1,355 @@
+"""How images come in: one file, or a whole folder.
+
+Bytes are checked, then stored by content, then recorded in batches: a crash at any point leaves no row
+without its bytes, and what was not recorded is invisible and taken up by the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
+from tintype_studio.errors import Conflict, InvalidInput, TintypeError, TooLarge
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import clean_folder, clean_name, printable
+from tintype_studio.storage.blobs import Blobs
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import datasets, sample_files, samples
+
+MAX_FILE_BYTES = 50 * 1024 * 1024
+"""Largest image file, in bytes (50 MiB)."""
+
+WALKED_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
+)
+
+BATCH = 256
+"""Files recorded in one transaction."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with ``(files done, files in all, name of the last file)``; may raise to stop the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that was not taken, and why. ``path`` is relative to the uploaded folder."""
+
+    path: str
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class UploadReport:
+    """What became of a folder's files."""
+
+    dataset_name: str
+    images_attempted: int = 0
+    images_uploaded: int = 0
+    images_skipped: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: Path
+    relative: str
+    folder: str
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    filename: str
+    folder: str
+    width: int
+    height: int
+    mime_type: str
+    sha256: str
+    size: int
+
+
+class Ingest:
+    """Takes images into datasets."""
+
+    def __init__(self, database: Database, blobs: Blobs, catalog: Samples) -> None:
+        self._db = database
+        self._blobs = blobs
+        self._samples = catalog
+
+    def add_image(
+        self, principal: Principal, dataset: Dataset, *, data: bytes, filename: str, folder: str = "/"
+    ) -> Sample:
+        """Take one image. A name taken in the same folder is a ``Conflict``; nothing is overwritten."""
+        stored = self._store(data, filename, clean_folder(folder))
+        uuids = self._record(dataset, [stored])
+        if uuids[0] is None:
+            raise _name_taken(stored, dataset)
+        return self._samples.get(principal, uuids[0])
+
+    def add_folder(
+        self,
+        dataset: Dataset,
+        folder: Path,
+        *,
+        organize_by_class: bool = True,
+        skip_existing: bool = True,
+        max_workers: int = 8,
+        allowed: Callable[[Path], bool] = lambda _path: True,
+        progress: Progress = lambda _done, _total, _name: None,
+    ) -> UploadReport:
+        """Take every picture below a folder.
+
+        The first folder level becomes the virtual folder (``organize_by_class``); deeper levels collapse
+        into it. ``allowed`` judges each file's real path, so that a link cannot lead outside.
+        """
+        report = UploadReport(dataset_name=dataset.name)
+        total = sum(1 for _ in _walk(folder, organize_by_class))
+        newest_before = self._newest_row(dataset)
+        done = 0
+        with ThreadPoolExecutor(max_workers, thread_name_prefix="ingest") as pool:
+            files = _walk(folder, organize_by_class)
+            while batch := list(islice(files, BATCH)):
+                report.images_attempted += len(batch)
+                fresh = self._sort_out(dataset, batch, skip_existing, newest_before, report)
+                skipped = len(batch) - len(fresh)
+                if skipped:
+                    done += skipped
+                    progress(done, total, batch[-1].relative)
+                outcomes = pool.map(lambda found: self._try_store(found, allowed), fresh)
+                stored: list[tuple[_Found, _Stored]] = []
+                for found, outcome in zip(fresh, outcomes, strict=True):
+                    done += 1
+                    if isinstance(outcome, Failure):
+                        report.failures.append(outcome)
+                    else:
+                        stored.append((found, outcome))
+                    progress(done, total, found.relative)
+                self._record_batch(dataset, stored, report)
+        return report
+
+    def _record_batch(
+        self, dataset: Dataset, stored: list[tuple[_Found, _Stored]], report: UploadReport
+    ) -> None:
+        unique: dict[tuple[str, str], tuple[_Found, _Stored]] = {}
+        for found, item in stored:
+            key = (item.folder, item.filename)
+            if key in unique:
+                report.failures.append(_collapsed(found, item))
+            else:
+                unique[key] = (found, item)
+        uuids = self._record(dataset, [item for _, item in unique.values()])
+        for (found, item), uuid in zip(unique.values(), uuids, strict=True):
+            if uuid is None:
+                report.failures.append(_collapsed(found, item))
+            else:
+                report.images_uploaded += 1
+
+    def _newest_row(self, dataset: Dataset) -> int:
+        with self._db.read() as connection:
+            return int(
+                connection.execute(
+                    sa.select(sa.func.coalesce(sa.func.max(samples.c.id), 0)).where(
+                        samples.c.dataset_id == dataset.row_id
+                    )
+                ).scalar_one()
+            )
+
+    def _sort_out(
+        self,
+        dataset: Dataset,
+        batch: list[_Found],
+        skip_existing: bool,
+        newest_before: int,
+        report: UploadReport,
+    ) -> list[_Found]:
+        """Take out the files whose names are in the dataset already; the rest must be read."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.select(samples.c.folder, samples.c.filename, samples.c.id).where(
+                    samples.c.dataset_id == dataset.row_id,
+                    samples.c.deleted_at.is_(None),
+                    samples.c.filename.in_({_stored_name(f.filename) for f in batch}),
+                )
+            ).all()
+        existing = {(row.folder, row.filename): row.id for row in rows}
+        fresh = []
+        for found in batch:
+            row_id = existing.get((found.folder, _stored_name(found.filename)))
+            if row_id is None:
+                fresh.append(found)
+            elif row_id > newest_before:
+                report.failures.append(_collapsed(found, found))
+            elif skip_existing:
+                report.images_skipped += 1
+            else:
+                report.failures.append(
+                    Failure(found.relative, "conflict", "an image with this name exists in the dataset")
+                )
+        return fresh
+
+    def _try_store(self, found: _Found, allowed: Callable[[Path], bool]) -> _Stored | Failure:
+        try:
+            if not allowed(found.path.resolve()):
+                return Failure(found.relative, "path_not_allowed", "the link leads outside the allowed roots")
+            return self._store(read_image_file(found.path), found.filename, clean_folder(found.folder))
+        except TintypeError as error:
+            return Failure(found.relative, error.code, error.message)
+        except OSError as error:
+            return Failure(found.relative, "unreadable", error.strerror or "the file cannot be read")
+
+    def _store(self, data: bytes, filename: str, folder: str) -> _Stored:
+        from tintype_studio.media.inspect import inspect_image
+
+        filename = clean_name(filename, "File name", max_length=255)
+        if len(data) > MAX_FILE_BYTES:
+            raise _too_large(len(data))
+        info = inspect_image(data, filename)
+        mime_type = info.mime_type
+        if info.format == "heic":
+            from tintype_studio.media.decode import heic_to_png
+
+            data, mime_type = heic_to_png(data), "image/png"
+            filename = str(PurePosixPath(filename).with_suffix(".png"))
+        return _Stored(
+            filename=filename,
+            folder=folder,
+            width=info.width,
+            height=info.height,
+            mime_type=mime_type,
+            sha256=self._blobs.put(data),
+            size=len(data),
+        )
+
+    def _record(self, dataset: Dataset, batch: list[_Stored]) -> list[str | None]:
+        """Insert rows for stored files in one transaction; None for a name that was taken meanwhile."""
+        if not batch:
+            return []
+        now = clock.now()
+        uuids = [clock.new_id() for _ in batch]
+        insert = self._db.insert_ignore(samples).returning(samples.c.id, samples.c.uuid)
+        with self._db.write() as connection:
+            # Under the write transaction: a dataset deleted meanwhile must not gain images.
+            self._require_alive(connection, dataset)
+            rows = connection.execute(
+                insert,
+                [
+                    {
+                        "uuid": uuid,
+                        "dataset_id": dataset.row_id,
+                        "filename": item.filename,
+                        "folder": item.folder,
+                        "status": Status.NEW.value,
+                        "width": item.width,
+                        "height": item.height,
+                        "created_at": now,
+                        "updated_at": now,
+                    }
+                    for uuid, item in zip(uuids, batch, strict=True)
+                ],
+            ).all()
+            ids = {row.uuid: row.id for row in rows}
+            taken = [(ids[u], item) for u, item in zip(uuids, batch, strict=True) if u in ids]
+            files: list[dict[str, Any]] = [
+                {
+                    "sample_id": row_id,
+                    "type": IMAGE,
+                    "sha256": item.sha256,
+                    "size": item.size,
+                    "mime_type": item.mime_type,
+                }
+                for row_id, item in taken
+            ]
+            if files:
+                connection.execute(sa.insert(sample_files), files)
+                add_to_counters(
+                    connection, dataset.row_id, images=len(files), size=sum(item.size for _, item in taken)
+                )
+        return [u if u in ids else None for u in uuids]
+
+    @staticmethod
+    def _require_alive(connection: sa.Connection, dataset: Dataset) -> None:
+        alive = connection.execute(
+            sa.select(datasets.c.id).where(datasets.c.id == dataset.row_id, datasets.c.deleted_at.is_(None))
+        ).first()
+        if alive is None:
+            raise Conflict(
+                f"Dataset {dataset.name!r} was deleted while images were uploaded to it.",
+                code="dataset_deleted",
+                fix="Create the dataset again and repeat the upload.",
+            )
+
+
+def read_image_file(path: Path) -> bytes:
+    """A file's bytes, refused before reading when it is over the size limit or not a regular file."""
+    if not path.is_file():
+        raise InvalidInput(
+            f"There is no file {printable(path.name)!r} at this path.",
+            code="file_not_found",
+            fix="Check the path; it must name one picture file.",
+        )
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size > MAX_FILE_BYTES:
+            raise _too_large(status.st_size)
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found]:
+    """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out."""
+    pending = [(folder, "")]
+    while pending:
+        directory, prefix = pending.pop()
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        subdirectories = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            relative = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                subdirectories.append((Path(entry.path), relative + "/"))
+            elif Path(entry.name).suffix.lower() in WALKED_EXTENSIONS and entry.is_file():
+                first, _, rest = relative.partition("/")
+                virtual = f"/{first}" if rest and organize_by_class else "/"
+                yield _Found(Path(entry.path), printable(relative), virtual, entry.name)
+        pending.extend(reversed(subdirectories))
+
+
+def _stored_name(filename: str) -> str:
+    filename = unicodedata.normalize("NFC", printable(filename))
+    path = PurePosixPath(filename)
+    return str(path.with_suffix(".png")) if path.suffix.lower() in {".heic", ".heif"} else filename
+
+
+def _collapsed(found: _Found, item: _Found | _Stored) -> Failure:
+    place = f"{item.folder.rstrip('/')}/{_stored_name(item.filename)}"
+    return Failure(
+        found.relative, "conflict", f"another file of this upload has the place {printable(place)} already"
+    )
+
+
+def _name_taken(item: _Stored, dataset: Dataset) -> Conflict:
+    return Conflict(
+        f"Folder {item.folder!r} of dataset {dataset.name!r} has an image named {item.filename!r}.",
+        code="image_exists",
+        fix="Upload under another name or folder, or delete the existing image first.",
+    )
+
+
+def _too_large(size: int) -> InvalidInput:
+    return TooLarge(
+        f"The file has {size / 1048576:.1f} MiB; the limit is {MAX_FILE_BYTES // 1048576} MiB.",
+        code="file_too_large",
+        fix="Compress or scale the picture below 50 MiB.",
+    )

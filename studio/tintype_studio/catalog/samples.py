@@ -1,0 +1,213 @@
+"""Samples: the images of a dataset, found, listed and deleted.
+
+A sample has files by type (``image`` here); its size is upright (EXIF orientation applied), in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.errors import Conflict, NotFound
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import printable
+from tintype_studio.storage.blobs import Blobs
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import datasets, sample_files, samples
+
+IMAGE = "image"
+
+
+class Status(StrEnum):
+    """Where an image stands in the labelling work."""
+
+    NEW = "new"
+    """No annotations yet."""
+    ANNOTATE = "annotate"
+    """Being labelled."""
+    REVIEW = "review"
+    """Labelled, waiting for a person's word."""
+    COMPLETE = "complete"
+    """Done; the default export takes these."""
+
+
+STATUS_FILTERS: dict[str, tuple[Status, ...]] = {
+    "all": tuple(Status),
+    "complete": (Status.COMPLETE,),
+    "in_progress": (Status.ANNOTATE, Status.REVIEW),
+    "new": (Status.NEW,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image of a dataset."""
+
+    row_id: int
+    dataset_row_id: int
+    id: str
+    filename: str
+    folder: str
+    status: Status
+    split: str | None
+    width: int
+    height: int
+    annotation_count: int
+    file_size: int
+    mime_type: str
+    sha256: str
+    created_at: datetime
+
+
+_LISTED = sa.select(
+    samples,
+    sample_files.c.size,
+    sample_files.c.mime_type,
+    sample_files.c.sha256,
+).join(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
+
+
+class Samples:
+    """Samples of every organization; each call sees only the principal's own."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._db = database
+        self._blobs = blobs
+
+    def get(self, principal: Principal, sample_id: str) -> Sample:
+        """An image by its UUID."""
+        with self._db.read() as connection:
+            return self.get_in(connection, principal, sample_id)
+
+    def get_in(
+        self, connection: sa.Connection, principal: Principal, sample_id: str, *, lock: bool = False
+    ) -> Sample:
+        """An image by its UUID inside the caller's transaction; ``lock`` it before changing it."""
+        query = _LISTED.join(datasets, datasets.c.id == samples.c.dataset_id).where(
+            samples.c.uuid == sample_id,
+            samples.c.deleted_at.is_(None),
+            datasets.c.organization_id == principal.organization_id,
+        )
+        if lock:
+            query = query.with_for_update(of=samples)
+        row = connection.execute(query).mappings().first()
+        if row is None:
+            raise NotFound(
+                f"No image has the id {printable(sample_id[:80])!r}.",
+                code="image_not_found",
+                fix="Call get_dataset with include_images=true to see the ids.",
+            )
+        return _sample(row)
+
+    def find(self, dataset: Dataset, filename: str) -> Sample:
+        """An image by file name, or by ``folder/filename`` where one name stands in several folders."""
+        folder, _, name = filename.rpartition("/")
+        query = _LISTED.where(
+            samples.c.dataset_id == dataset.row_id,
+            samples.c.deleted_at.is_(None),
+            samples.c.filename == name,
+        )
+        if folder:
+            query = query.where(samples.c.folder == "/" + folder.strip("/"))
+        with self._db.read() as connection:
+            rows = connection.execute(query.order_by(samples.c.id).limit(2)).mappings().all()
+        if not rows:
+            raise NotFound(
+                f"Dataset {dataset.name!r} has no image {printable(filename[:120])!r}.",
+                code="image_not_found",
+                fix="Call get_dataset with include_images=true to see the file names.",
+            )
+        if len(rows) > 1:
+            raise Conflict(
+                f"{filename!r} stands in more than one folder of {dataset.name!r}.",
+                code="ambiguous_filename",
+                fix="Write folder/filename, such as 'stop/001.jpg'.",
+            )
+        return _sample(rows[0])
+
+    def page(
+        self,
+        dataset: Dataset,
+        *,
+        limit: int,
+        after: int = 0,
+        statuses: tuple[Status, ...] = tuple(Status),
+    ) -> list[Sample]:
+        """Images in upload order, those with ``row_id > after``; by key, so every page costs the same."""
+        query = _LISTED.where(
+            samples.c.dataset_id == dataset.row_id,
+            samples.c.deleted_at.is_(None),
+            samples.c.id > after,
+        )
+        if len(statuses) < len(Status):
+            query = query.where(samples.c.status.in_([s.value for s in statuses]))
+        with self._db.read() as connection:
+            rows = connection.execute(query.order_by(samples.c.id).limit(limit)).mappings().all()
+        return [_sample(row) for row in rows]
+
+    def image_bytes(self, sample: Sample) -> bytes:
+        """The image file as it was uploaded (HEIC: as PNG)."""
+        return self._blobs.get(sample.sha256)
+
+    def delete(self, principal: Principal, sample_id: str) -> Sample:
+        """Put an image into the recycle bin; its file name is free again at once."""
+        with self._db.write() as connection:
+            sample = self.get_in(connection, principal, sample_id, lock=True)
+            now = clock.now()
+            connection.execute(sa.update(samples).where(samples.c.id == sample.row_id).values(deleted_at=now))
+            add_to_counters(
+                connection,
+                sample.dataset_row_id,
+                images=-1,
+                completed=-1 if sample.status == Status.COMPLETE else 0,
+                annotations=-sample.annotation_count,
+                size=-sample.file_size,
+            )
+        return sample
+
+
+def add_to_counters(
+    connection: sa.Connection,
+    dataset_row_id: int,
+    *,
+    images: int = 0,
+    completed: int = 0,
+    annotations: int = 0,
+    size: int = 0,
+) -> None:
+    """Keep a dataset's counters true; called in the transaction that changes what they count."""
+    connection.execute(
+        sa.update(datasets)
+        .where(datasets.c.id == dataset_row_id)
+        .values(
+            image_count=datasets.c.image_count + images,
+            completed_image_count=datasets.c.completed_image_count + completed,
+            annotation_count=datasets.c.annotation_count + annotations,
+            total_size=datasets.c.total_size + size,
+            updated_at=clock.now(),
+        )
+    )
+
+
+def _sample(row: sa.RowMapping) -> Sample:
+    return Sample(
+        row_id=row["id"],
+        dataset_row_id=row["dataset_id"],
+        id=row["uuid"],
+        filename=row["filename"],
+        folder=row["folder"],
+        status=Status(row["status"]),
+        split=row["split"],
+        width=row["width"],
+        height=row["height"],
+        annotation_count=row["annotation_count"],
+        file_size=row["size"],
+        mime_type=row["mime_type"],
+        sha256=row["sha256"],
+        created_at=row["created_at"],
+    )

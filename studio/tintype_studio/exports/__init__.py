@@ -1,0 +1,1 @@
+"""Exports: a dataset written as a ZIP in a documented format."""

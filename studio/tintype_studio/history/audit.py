@@ -1,0 +1,119 @@
+"""The audit trail: one append-only row per call, refusals included.
+
+Calls that change something are recorded before they answer. Reads are recorded in batches by a background
+thread: a crash can lose the last fraction of a second of reads, never a change.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tintype_studio.identity.keys import Principal
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import calls
+
+FLUSH_SECONDS = 0.2
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call. ``arguments`` is redacted JSON text; ``outcome`` is ``ok`` or the error's code."""
+
+    uuid: str
+    organization_id: int | None
+    api_key_id: int | None
+    role: str | None
+    door: str
+    agent: str | None
+    tool: str
+    arguments: str
+    outcome: str
+    replayed: bool
+    credits: int
+    duration_us: int
+    created_at: datetime
+
+
+class Audit:
+    """Writes and reads the trail."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._queue: queue.SimpleQueue[CallRecord | threading.Event] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def record(self, record: CallRecord) -> None:
+        """Write one row now."""
+        self._write([record])
+
+    def record_soon(self, record: CallRecord) -> None:
+        """Write one row within ``FLUSH_SECONDS``."""
+        self._queue.put(record)
+        if self._thread is None:
+            self._start()
+
+    def flush(self) -> None:
+        """Wait until everything given to ``record_soon`` is written."""
+        if self._thread is not None:
+            written = threading.Event()
+            self._queue.put(written)
+            written.wait(10)
+
+    def close(self) -> None:
+        """Flush and stop the background thread."""
+        self.flush()
+        self._stop.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            batch: list[CallRecord] = []
+            flushed: list[threading.Event] = []
+            item: CallRecord | threading.Event | None = self._queue.get()
+            while item is not None:
+                (flushed if isinstance(item, threading.Event) else batch).append(item)  # type: ignore[arg-type]
+                item = self._next() if len(batch) < BATCH else None
+            if batch:
+                self._write(batch)
+            for event in flushed:
+                event.set()
+            if not flushed:
+                self._stop.wait(FLUSH_SECONDS)
+
+    def _next(self) -> CallRecord | threading.Event | None:
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _write(self, records: Iterable[CallRecord]) -> None:
+        rows = [{column: getattr(r, column) for column in CallRecord.__slots__} for r in records]
+        with self._db.write() as connection:
+            connection.execute(sa.insert(calls), rows)
+
+    def list(self, principal: Principal, *, limit: int = 100) -> list[dict[str, Any]]:
+        """The organization's calls, newest first."""
+        self.flush()
+        with self._db.read() as connection:
+            rows = connection.execute(
+                sa.select(calls)
+                .where(calls.c.organization_id == principal.organization_id)
+                .order_by(calls.c.id.desc())
+                .limit(limit)
+            ).mappings()
+            return [dict(row) for row in rows]

@@ -1,0 +1,134 @@
+"""Answers of calls that carried an idempotency key, kept for 24 hours.
+
+A key belongs to one API key and one tool. The first call with it runs; a second one with the same
+arguments gets the stored answer, waiting for it while the first still runs; other arguments are a
+conflict. A call whose process died is taken over by the next attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.errors import Conflict, IdempotencyConflict, InvalidInput
+from tintype_studio.identity.keys import Principal
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.liveness import Liveness
+from tintype_studio.storage.tables import idempotency_records as records
+
+WINDOW = timedelta(hours=24)
+MAX_KEY_LENGTH = 255
+WAIT_SECONDS = 25.0
+"""How long a second caller waits for the first. Below the 30 s after which known clients send again."""
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right to run a call under a key."""
+
+    record_id: int
+    call_id: str
+
+
+class Idempotency:
+    """Claims keys and keeps their answers."""
+
+    def __init__(self, database: Database, liveness: Liveness) -> None:
+        self._db = database
+        self._liveness = liveness
+
+    def claim(
+        self, principal: Principal, *, tool: str, key: str, fingerprint: str, call_id: str
+    ) -> Ticket | bytes:
+        """A ticket when the caller must run the call, or the stored answer of an earlier one."""
+        _check_key(key)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            claimed = self._try_claim(principal, tool, key, fingerprint, call_id)
+            if claimed is not None:
+                return claimed
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    "The first call with this idempotency key is still running.",
+                    code="call_in_flight",
+                    fix="Send the same call with the same key again in a few seconds.",
+                    retryable=True,
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _try_claim(
+        self, principal: Principal, tool: str, key: str, fingerprint: str, call_id: str
+    ) -> Ticket | bytes | None:
+        now = clock.now()
+        mine = sa.and_(records.c.api_key_id == principal.key_id, records.c.tool == tool, records.c.key == key)
+        fresh = {
+            "fingerprint": fingerprint,
+            "call_id": call_id,
+            "instance": self._liveness.instance,
+            "result": None,
+            "created_at": now,
+            "expires_at": now + WINDOW,
+        }
+        with self._db.read() as connection:
+            row = connection.execute(sa.select(records).where(mine)).mappings().first()
+        if row is not None and row["expires_at"] > now:
+            if row["fingerprint"] != fingerprint:
+                raise IdempotencyConflict(
+                    f"Idempotency key {key[:40]!r} was used for {tool} with other arguments."
+                )
+            if row["result"] is not None:
+                return bytes(row["result"])
+            if not self._liveness.is_dead(row["instance"]):
+                return None
+        with self._db.write() as connection:
+            if row is None:
+                record_id = connection.execute(
+                    self._db.insert_ignore(records)
+                    .values(api_key_id=principal.key_id, tool=tool, key=key, **fresh)
+                    .returning(records.c.id)
+                ).scalar()
+            else:
+                record_id = connection.execute(
+                    sa.update(records)
+                    .where(records.c.id == row["id"], records.c.call_id == row["call_id"])
+                    .values(**fresh)
+                    .returning(records.c.id)
+                ).scalar()
+        return Ticket(int(record_id), call_id) if record_id is not None else None
+
+    def store(self, ticket: Ticket, answer: bytes) -> None:
+        """Keep the answer for later callers."""
+        with self._db.write() as connection:
+            connection.execute(
+                sa.update(records)
+                .where(records.c.id == ticket.record_id, records.c.call_id == ticket.call_id)
+                .values(result=answer)
+            )
+
+    def forget(self, ticket: Ticket) -> None:
+        """Give the key back: the call failed without effect and may be tried again."""
+        with self._db.write() as connection:
+            connection.execute(
+                sa.delete(records).where(
+                    records.c.id == ticket.record_id, records.c.call_id == ticket.call_id
+                )
+            )
+
+    def sweep(self) -> None:
+        """Drop expired records."""
+        with self._db.write() as connection:
+            connection.execute(sa.delete(records).where(records.c.expires_at <= clock.now()))
+
+
+def _check_key(key: str) -> None:
+    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable() or not key.isascii():
+        raise InvalidInput(
+            f"An idempotency key is 1 to {MAX_KEY_LENGTH} printable ASCII characters.",
+            code="invalid_idempotency_key",
+            fix="Use a UUID.",
+        )

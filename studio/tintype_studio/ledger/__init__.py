@@ -1,0 +1,1 @@
+"""Money: whole credits in an append-only ledger."""

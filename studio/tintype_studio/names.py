@@ -1,0 +1,66 @@
+"""Rules for the names that people and agents choose, and for text that leaves the server."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from tintype_studio.errors import InvalidInput
+
+FORBIDDEN_IN_NAMES = "/\\?#%"
+"""These break a name's way through a URL path of the documented REST API."""
+
+
+def clean_name(name: str, what: str, *, max_length: int = 120) -> str:
+    r"""Validate a name that will be an address (dataset, export, class, file) and return it in NFC.
+
+    Refused: empty or blank, leading or trailing space, ``/ \ ? # %``, ``.`` and ``..``, control
+    characters, lone surrogates, more than ``max_length`` characters.
+    """
+    problem = _problem(name, max_length)
+    if problem:
+        raise InvalidInput(
+            f"{what} {printable(name[:80])!r} {problem}",
+            code="invalid_name",
+            fix="Use letters, digits, spaces, '-', '_' and '.'; not / \\ ? # % and not '.' or '..'.",
+        )
+    return unicodedata.normalize("NFC", name)
+
+
+def _problem(name: str, max_length: int) -> str | None:
+    if not name.strip():
+        return "is blank"
+    if name != name.strip():
+        return "starts or ends with a space"
+    if len(name) > max_length:
+        return f"is longer than {max_length} characters"
+    if name in {".", ".."}:
+        return "is a dot segment"
+    for char in name:
+        if char in FORBIDDEN_IN_NAMES:
+            return f"contains {char!r}"
+        if unicodedata.category(char) in {"Cc", "Cs"}:
+            return "contains a control character or a broken character"
+    return None
+
+
+def clean_folder(folder: str) -> str:
+    """Validate a virtual folder such as ``/stop/night``; returned with a leading slash and no trailing one."""
+    parts = [p for p in folder.split("/") if p]
+    return "/" + "/".join(clean_name(p, "Folder") for p in parts)
+
+
+def printable(text: str) -> str:
+    """Text that can always be encoded: lone surrogates become ``?``."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def has_surrogate(value: Any) -> bool:
+    """Whether any string inside a JSON-like value holds a lone surrogate."""
+    if isinstance(value, str):
+        return not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, dict):
+        return any(has_surrogate(k) or has_surrogate(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return any(has_surrogate(v) for v in value)
+    return False

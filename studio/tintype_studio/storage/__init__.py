@@ -1,0 +1,1 @@
+"""Where state lives: the database, its migrations, content-addressed blobs and signed URLs."""

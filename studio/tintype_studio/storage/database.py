@@ -1,0 +1,89 @@
+"""One database handle: read and write transactions on SQLite (WAL) or PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tintype_studio.errors import Unavailable
+
+SQLITE_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=30000",
+    "foreign_keys=ON",
+)
+
+
+class Database:
+    """Transactions over one engine. Thread-safe; open one per process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = sa.create_engine(url, pool_size=16, max_overflow=16)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # SQLite's file lock is unfair between waiters; a lock of our own keeps the tail short.
+        self._writers: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._readers = self.engine.execution_options(tintype_readonly=True)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that commits at the end of the block and rolls back on any exception."""
+        with self._writers, _plain_errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent snapshot; nothing is written."""
+        with _plain_errors(), self._readers.connect() as connection:
+            yield connection
+
+    def insert_ignore(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """``INSERT … ON CONFLICT DO NOTHING`` in this database's own words."""
+        builder = sqlite.insert if self.is_sqlite else postgresql.insert
+        return builder(table).on_conflict_do_nothing()
+
+    def close(self) -> None:
+        """Release the connections."""
+        self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not open transactions by itself: a plain BEGIN that later writes fails with
+    # "database is locked" in spite of the busy timeout.
+    connection.isolation_level = None
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    readonly = connection.get_execution_options().get("tintype_readonly")
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        text = str(error.orig).lower()
+        if "full" in text or "i/o error" in text:
+            raise Unavailable(
+                "The disk that holds the database is full or failing; nothing was changed.",
+                code="storage_failed",
+                fix="Ask the operator to free disk space, then call again.",
+            ) from error
+        if "locked" in text or "busy" in text:
+            raise Unavailable(
+                "The database is busy.", code="database_busy", fix="Call again in a few seconds."
+            ) from error
+        raise

@@ -1,0 +1,75 @@
+"""Secrets of a workspace: the pepper for API-key hashes and the key for signed URLs.
+
+Both derive from one random secret, kept outside the database (``<home>/secret.key``, mode 0600): a stolen
+database alone lets nobody check a guess or sign a URL.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+import orjson
+
+from tintype_studio import clock
+
+
+def load_secret(home: Path) -> bytes:
+    """The workspace's secret; made on first use, safely against a second process that starts now."""
+    path = home / "secret.key"
+    if not path.exists():
+        draft = home / f"secret.{secrets.token_hex(4)}.part"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        # A hard link appears whole or not at all, and only for the first of several starters.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return _read_secret(path)
+
+
+def _read_secret(path: Path) -> bytes:
+    return bytes.fromhex(path.read_text().strip())
+
+
+class Signer:
+    """Hashes API keys and makes self-authenticating tokens for URLs."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._pepper = hmac.digest(secret, b"tintype api-key pepper", "sha256")
+        self._url_key = hmac.digest(secret, b"tintype signed url", "sha256")
+
+    def hash_key(self, api_key: str) -> str:
+        """HMAC-SHA256 of an API key, hex. Keys are 256 random bits, so a slow hash would buy nothing."""
+        return hmac.new(self._pepper, api_key.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def token(self, claims: dict[str, str | int], ttl_seconds: int) -> str:
+        """A URL-safe token that carries ``claims`` until it expires."""
+        body = orjson.dumps({**claims, "exp": int(clock.now().timestamp()) + ttl_seconds})
+        tag = hmac.digest(self._url_key, body, "sha256")
+        return _b64(body) + "." + _b64(tag)
+
+    def claims(self, token: str) -> dict[str, str | int] | None:
+        """The claims of a valid, unexpired token; None for anything else."""
+        try:
+            body, tag = (_unb64(part) for part in token.split("."))
+        except (ValueError, binascii.Error):
+            return None
+        if not hmac.compare_digest(hmac.digest(self._url_key, body, "sha256"), tag):
+            return None
+        claims: dict[str, str | int] = orjson.loads(body)
+        return claims if int(claims["exp"]) > clock.now().timestamp() else None
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,327 @@
+"""The relational schema, the same on SQLite and PostgreSQL.
+
+Every row that a caller can name has an integer ``id`` (fast joins; dialects that need u64) and a public
+``uuid``. Times are UTC. Names are unique among rows that are not deleted.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """An aware UTC time; SQLite keeps it naive."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Store as UTC; a naive time is a mistake of ours and refused."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Return aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", BigId, primary_key=True, autoincrement=True)
+
+
+def _uuid() -> sa.Column[str]:
+    return sa.Column("uuid", sa.String(36), nullable=False, unique=True)
+
+
+def _created() -> sa.Column[datetime]:
+    return sa.Column("created_at", UtcDateTime, nullable=False)
+
+
+def _ref(column: str, table: str, *, nullable: bool = False, index: bool = True) -> sa.Column[int]:
+    return sa.Column(
+        column, BigId, sa.ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=nullable, index=index
+    )
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+def _unique_while_alive(table: str, *columns: str) -> sa.Index:
+    alive = sa.text("deleted_at IS NULL")
+    return sa.Index(f"uq_{table}_alive", *columns, unique=True, sqlite_where=alive, postgresql_where=alive)
+
+
+organizations = sa.Table(
+    "organizations",
+    metadata,
+    _id(),
+    _uuid(),
+    sa.Column("name", sa.String(120), nullable=False),
+    sa.Column("slug", sa.String(120), nullable=False, unique=True),
+    sa.Column("tier", sa.String(20), nullable=False),
+    _created(),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("prefix", sa.String(12), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("toolsets", sa.JSON, nullable=True),
+    sa.Column("credit_cap", sa.BigInteger, nullable=True),
+    _count("credits_used"),
+    _count("credits_held"),
+    sa.Column("is_active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("expires_at", UtcDateTime, nullable=True),
+    sa.Column("last_used_at", UtcDateTime, nullable=True),
+    _created(),
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column(
+        "organization_id",
+        BigId,
+        sa.ForeignKey("organizations.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    _count("balance"),
+    _count("held"),
+    sa.Column("monthly_allowance", sa.BigInteger, nullable=False, server_default="0"),
+    sa.CheckConstraint("held >= 0 AND balance >= held", name="never_below_zero"),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    _id(),
+    _ref("organization_id", "organizations"),
+    _ref("api_key_id", "api_keys", nullable=True, index=False),
+    sa.Column("call_id", sa.String(36), nullable=False, unique=True),
+    sa.Column("instance", sa.String(32), nullable=False),
+    sa.Column("operation", sa.String(80), nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    _created(),
+    sa.CheckConstraint("amount > 0", name="positive"),
+)
+
+ledger_entries = sa.Table(
+    "ledger_entries",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    _ref("api_key_id", "api_keys", nullable=True, index=False),
+    sa.Column("call_id", sa.String(36), nullable=True, unique=True),
+    sa.Column("operation", sa.String(80), nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("balance_after", sa.BigInteger, nullable=False),
+    sa.Column("description", sa.String(200), nullable=True),
+    _created(),
+)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    sa.Column("name", sa.String(120), nullable=False),
+    sa.Column("description", sa.Text, nullable=True),
+    _created(),
+    sa.Column("deleted_at", UtcDateTime, nullable=True),
+    _unique_while_alive("projects", "organization_id", "name"),
+)
+
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    _ref("project_id", "projects"),
+    sa.Column("name", sa.String(120), nullable=False),
+    sa.Column("description", sa.Text, nullable=True),
+    sa.Column("classes_declared", sa.Boolean, nullable=False, server_default=sa.false()),
+    _count("image_count"),
+    _count("completed_image_count"),
+    _count("annotation_count"),
+    _count("total_size"),
+    _created(),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("deleted_at", UtcDateTime, nullable=True),
+    _unique_while_alive("datasets", "organization_id", "name"),
+)
+
+dataset_classes = sa.Table(
+    "dataset_classes",
+    metadata,
+    _id(),
+    _ref("dataset_id", "datasets", index=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("name", sa.String(120), nullable=False),
+    sa.Column("type", sa.String(20), nullable=True),
+    sa.Column("color", sa.String(9), nullable=True),
+    sa.UniqueConstraint("dataset_id", "name"),
+)
+
+samples = sa.Table(
+    "samples",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("dataset_id", "datasets", index=False),
+    sa.Column("filename", sa.String(255), nullable=False),
+    sa.Column("folder", sa.String(500), nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("split", sa.String(20), nullable=True),
+    sa.Column("width", sa.Integer, nullable=True),
+    sa.Column("height", sa.Integer, nullable=True),
+    _count("annotation_count"),
+    _created(),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("deleted_at", UtcDateTime, nullable=True),
+    _unique_while_alive("samples", "dataset_id", "folder", "filename"),
+    sa.Index("ix_samples_listing", "dataset_id", "id"),
+    sa.Index("ix_samples_filename", "dataset_id", "filename"),
+)
+
+sample_files = sa.Table(
+    "sample_files",
+    metadata,
+    _id(),
+    _ref("sample_id", "samples", index=False),
+    sa.Column("type", sa.String(40), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mime_type", sa.String(100), nullable=False),
+    sa.UniqueConstraint("sample_id", "type"),
+)
+
+annotation_sets = sa.Table(
+    "annotation_sets",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("dataset_id", "datasets", index=False),
+    sa.Column("name", sa.String(120), nullable=False),
+    _created(),
+    sa.UniqueConstraint("dataset_id", "name"),
+)
+
+annotation_revisions = sa.Table(
+    "annotation_revisions",
+    metadata,
+    _id(),
+    _ref("sample_id", "samples", index=False),
+    _ref("annotation_set_id", "annotation_sets", index=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("annotation_count", sa.Integer, nullable=False),
+    sa.Column("call_id", sa.String(36), nullable=True, index=True),
+    sa.Column("created_by", sa.String(36), nullable=True),
+    _created(),
+    sa.UniqueConstraint("sample_id", "annotation_set_id", "revision"),
+)
+
+exports = sa.Table(
+    "exports",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    _ref("dataset_id", "datasets", index=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("format", sa.String(20), nullable=False),
+    sa.Column("status", sa.String(12), nullable=False),
+    sa.Column("include_images", sa.Boolean, nullable=False),
+    sa.Column("class_filter", sa.JSON, nullable=True),
+    sa.Column("status_filter", sa.String(20), nullable=True),
+    sa.Column("error_message", sa.String(500), nullable=True),
+    sa.Column("notes", sa.JSON, nullable=True),
+    sa.Column("sha256", sa.String(64), nullable=True),
+    sa.Column("file_size", sa.BigInteger, nullable=True),
+    sa.Column("image_count", sa.BigInteger, nullable=True),
+    sa.Column("annotation_count", sa.BigInteger, nullable=True),
+    sa.Column("instance", sa.String(32), nullable=True),
+    _created(),
+    sa.Column("completed_at", UtcDateTime, nullable=True),
+    sa.UniqueConstraint("dataset_id", "name"),
+)
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations", nullable=True),
+    _ref("api_key_id", "api_keys", nullable=True, index=False),
+    sa.Column("role", sa.String(10), nullable=True),
+    sa.Column("door", sa.String(12), nullable=False),
+    sa.Column("agent", sa.String(120), nullable=True),
+    sa.Column("tool", sa.String(80), nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("outcome", sa.String(60), nullable=False),
+    sa.Column("replayed", sa.Boolean, nullable=False, server_default=sa.false()),
+    _count("credits"),
+    sa.Column("duration_us", sa.BigInteger, nullable=False),
+    _created(),
+)
+
+idempotency_records = sa.Table(
+    "idempotency_records",
+    metadata,
+    _id(),
+    _ref("api_key_id", "api_keys", index=False),
+    sa.Column("tool", sa.String(80), nullable=False),
+    sa.Column("key", sa.String(255), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("call_id", sa.String(36), nullable=False),
+    sa.Column("instance", sa.String(32), nullable=False),
+    sa.Column("result", sa.LargeBinary, nullable=True),
+    _created(),
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+    sa.UniqueConstraint("api_key_id", "tool", "key"),
+)
+
+stored_results = sa.Table(
+    "stored_results",
+    metadata,
+    _id(),
+    sa.Column("handle", sa.String(43), nullable=False, unique=True),
+    _ref("api_key_id", "api_keys", index=False),
+    sa.Column("tool", sa.String(80), nullable=False),
+    sa.Column("path", sa.String(200), nullable=False),
+    sa.Column("items", sa.LargeBinary, nullable=False),
+    _created(),
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+)

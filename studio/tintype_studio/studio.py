@@ -1,0 +1,90 @@
+"""The platform in one object: opens a workspace and holds its services."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tintype_studio.annotations.classes import Classes
+from tintype_studio.annotations.documents import Documents
+from tintype_studio.catalog.datasets import Datasets
+from tintype_studio.catalog.ingest import Ingest
+from tintype_studio.catalog.samples import Samples
+from tintype_studio.exports.service import Exports
+from tintype_studio.history.audit import Audit
+from tintype_studio.history.idempotency import Idempotency
+from tintype_studio.history.results import Results
+from tintype_studio.identity.bootstrap import ensure_local_organization
+from tintype_studio.identity.keys import Keys
+from tintype_studio.ledger.ledger import Ledger
+from tintype_studio.storage.blobs import Blobs
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.liveness import Liveness
+from tintype_studio.storage.migrate import migrate
+from tintype_studio.storage.signing import Signer, load_secret
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where state lives. ``database_url`` and ``blob_url`` default to places inside ``home``."""
+
+    home: Path
+    database_url: str | None = None
+    blob_url: str | None = None
+
+
+class Studio:
+    """Opens a workspace: migrates it, makes the local organization on first start, settles what a crash left.
+
+    Thread-safe. Close it to flush the audit trail.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        home = workspace.home
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.home = home
+        scratch = home / "tmp"
+        scratch.mkdir(exist_ok=True)
+        self.signer = Signer(load_secret(home))
+        self.liveness = Liveness(home / "run")
+        self.database = Database(workspace.database_url or f"sqlite:///{home / 'tintype.db'}")
+        migrate(self.database, home / "migrate.lock")
+        ensure_local_organization(self.database, self.signer, home)
+        self.blobs = Blobs(workspace.blob_url or str(home / "blobs"))
+
+        self.keys = Keys(self.database, self.signer)
+        self.ledger = Ledger(self.database, self.liveness)
+        self.datasets = Datasets(self.database)
+        self.samples = Samples(self.database, self.blobs)
+        self.ingest = Ingest(self.database, self.blobs, self.samples)
+        self.classes = Classes(self.database, self.datasets)
+        self.documents = Documents(self.database, self.samples)
+        self.exports = Exports(
+            self.database,
+            self.blobs,
+            self.liveness,
+            self.datasets,
+            self.samples,
+            self.documents,
+            scratch,
+        )
+        self.audit = Audit(self.database)
+        self.idempotency = Idempotency(self.database, self.liveness)
+        self.results = Results(self.database)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Free holds and end exports of processes that died, and drop what has expired."""
+        self.ledger.release_dead()
+        self.exports.fail_dead()
+        self.idempotency.sweep()
+        self.results.sweep()
+        self.liveness.sweep()
+
+    def close(self) -> None:
+        """Flush and release everything."""
+        with contextlib.suppress(Exception):
+            self.audit.close()
+        self.liveness.close()
+        self.database.close()

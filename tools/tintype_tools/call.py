@@ -1,0 +1,120 @@
+"""What a door hands to the dispatcher, what a handler sees, and what comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from tintype_studio.identity.keys import Principal
+from tintype_studio.studio import Studio
+from tintype_tools.local_files import LocalFiles
+
+Progress = Callable[[int, int | None, str], None]
+"""Called with ``(done, total, message)`` from any thread."""
+
+
+def no_progress(_done: int, _total: int | None, _message: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One tool call as it came in through a door."""
+
+    tool: str
+    arguments: dict[str, Any]
+    api_key: str | None
+    door: str
+    """``stdio``, ``http``, ``sse``, ``dispatch``, ``toolkit`` or ``cli``."""
+    files: LocalFiles
+    agent: str | None = None
+    """Name and version that the client gave of itself."""
+    idempotency_key: str | None = None
+    base_url: str | None = None
+    """Absolute URL of this server as the caller reaches it; None when no HTTP server is there."""
+    max_response_tokens: int | None = None
+    """The caller's own response budget; None for the server's default, 0 or less for none."""
+    progress: Progress = no_progress
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture in an answer. Sizes in pixels."""
+
+    data: bytes
+    mime_type: str
+    width: int
+    height: int
+
+    @property
+    def tokens(self) -> int:
+        """What the picture costs a vision model, by the common rule of 750 pixels per token."""
+        return self.width * self.height // 750
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A handler's answer when it is more than its result model."""
+
+    value: BaseModel
+    pictures: tuple[Picture, ...] = ()
+    credits: int | None = None
+    """Actual price, if it is below the quoted one."""
+    continues: tuple[str, int] | None = None
+    """``(handle, offset)`` of a parked list that ``value.items`` reads on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished call: JSON-ready ``value``, pictures, and what it cost."""
+
+    call_id: str
+    value: dict[str, Any]
+    pictures: tuple[Picture, ...] = ()
+    credits: int = 0
+    """Whole credits charged."""
+    actual_credits: int | None = None
+    """What the handler says the work was worth, if below the quote; the credits guard charges it."""
+    replayed: bool = False
+    continues: tuple[str, int] | None = None
+
+
+class Call(Protocol):
+    """A running call, as its handler sees it."""
+
+    @property
+    def id(self) -> str:
+        """The call's id; every change it makes carries it."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who is calling."""
+
+    @property
+    def studio(self) -> Studio:
+        """The platform."""
+
+    @property
+    def files(self) -> LocalFiles:
+        """Local paths that this call may touch."""
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Report progress, and raise ``Cancelled`` if the caller went away."""
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` if the caller went away."""
+
+    def blob_url(self, sha256: str, *, mime_type: str, filename: str) -> str | None:
+        """A signed, absolute, expiring URL of a blob; None when no HTTP server is there."""
+
+
+class Dispatch(Protocol):
+    """The one entry of every call, whatever door it came through."""
+
+    def __call__(self, request: Request) -> Outcome:
+        """Run the call through all guards; raises ``TintypeError``."""

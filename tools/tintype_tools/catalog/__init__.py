@@ -1,0 +1,1 @@
+"""One tool per file: the file's name is the tool's, and it defines ``TOOL``."""

@@ -1,0 +1,67 @@
+"""Build an export."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tintype_studio.exports.service import ExportOptions
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call
+from tintype_tools.shapes import DatasetName, ExportShape
+from tintype_tools.spec import Args, Category, Effect, ToolSpec
+
+
+class CreateExportArgs(Args):
+    """What to export, and how."""
+
+    dataset_name: DatasetName
+    name: Annotated[str, Field(description="Name of the export, unique in the dataset; a date helps.")]
+    format: Annotated[
+        Literal["pictograph", "coco", "yolo", "pascal_voc", "cvat", "labelme", "csv"],
+        Field(description="pictograph is lossless; coco and yolo are the usual training formats."),
+    ] = "pictograph"
+    include_images: Annotated[bool, Field(description="Put the image files into the ZIP.")] = True
+    class_filter: Annotated[
+        list[str] | None, Field(description="Only annotations of these classes; images stay.")
+    ] = None
+    status_filter: Annotated[
+        Literal["all", "complete", "in_progress", "new"], Field(description="Only images of this status.")
+    ] = "complete"
+
+
+def handle(args: CreateExportArgs, call: Call) -> ExportShape:
+    """Build."""
+    export = call.studio.exports.create(
+        call.principal,
+        dataset_name=args.dataset_name,
+        name=args.name,
+        options=ExportOptions(
+            format=args.format,
+            include_images=args.include_images,
+            class_filter=args.class_filter,
+            status_filter=args.status_filter,
+        ),
+        progress=call.progress,
+    )
+    return ExportShape.of(export, call)
+
+
+TOOL = ToolSpec(
+    name="create_export",
+    title="Create an export",
+    category=Category.EXPORTS,
+    toolset="exports",
+    description=(
+        "Use when the user wants a dataset as a ZIP in a training format (Pictograph JSON, COCO, YOLO). By "
+        "default only complete images are exported. `notes` in the result say what the format could not "
+        "hold. Fetch the file with download_export."
+    ),
+    args=CreateExportArgs,
+    result=ExportShape,
+    required_role=Role.MEMBER,
+    idempotent=False,
+    effect=Effect.WRITE,
+    handler=handle,
+)

@@ -1,0 +1,48 @@
+"""Delete a picture."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call
+from tintype_tools.shapes import ImageId
+from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
+
+
+class DeleteImageArgs(Args):
+    """Which one."""
+
+    image_uuid: ImageId
+
+
+class DeleteImageResult(Result):
+    """What was deleted."""
+
+    deleted: Literal[True] = True
+    image_uuid: str
+    filename: str
+
+
+def handle(args: DeleteImageArgs, call: Call) -> DeleteImageResult:
+    """Delete."""
+    sample = call.studio.samples.delete(call.principal, args.image_uuid)
+    return DeleteImageResult(image_uuid=sample.id, filename=sample.filename)
+
+
+TOOL = ToolSpec(
+    name="delete_image",
+    title="Delete an image",
+    category=Category.IMAGES,
+    toolset="images",
+    description=(
+        "Use when the user asks to remove one image and its annotations from a dataset. First tell the user "
+        "which image it is and get their word."
+    ),
+    args=DeleteImageArgs,
+    result=DeleteImageResult,
+    required_role=Role.MEMBER,
+    idempotent=True,
+    effect=Effect.DESTROY,
+    handler=handle,
+)

@@ -1,0 +1,70 @@
+"""Read the credit balance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call
+from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
+
+
+class GetCreditBalanceArgs(Args):
+    """Nothing to say."""
+
+
+class LedgerEntryShape(Result):
+    """A line of the ledger; a negative amount is a debit."""
+
+    id: str
+    operation: str
+    amount: int
+    balance_after: int
+    description: str | None = None
+    created_at: datetime
+
+
+class GetCreditBalanceResult(Result):
+    """Whole credits that this key can spend now, and the latest ledger entries."""
+
+    credits_remaining: int
+    credits_monthly_allowance: int
+    recent_history: list[LedgerEntryShape]
+
+
+def handle(_args: GetCreditBalanceArgs, call: Call) -> GetCreditBalanceResult:
+    """Read."""
+    balance = call.studio.ledger.balance(call.principal)
+    return GetCreditBalanceResult(
+        credits_remaining=balance.credits_remaining,
+        credits_monthly_allowance=balance.credits_monthly_allowance,
+        recent_history=[
+            LedgerEntryShape(
+                id=e.id,
+                operation=e.operation,
+                amount=e.amount,
+                balance_after=e.balance_after,
+                description=e.description,
+                created_at=e.created_at,
+            )
+            for e in balance.recent_history
+        ],
+    )
+
+
+TOOL = ToolSpec(
+    name="get_credit_balance",
+    title="Get the credit balance",
+    category=Category.CREDITS,
+    toolset="credits",
+    description=(
+        "Use when you need to know how many credits can be spent, before paid work or when the user asks. "
+        "Credits held by running calls and the key's own cap are taken into account."
+    ),
+    args=GetCreditBalanceArgs,
+    result=GetCreditBalanceResult,
+    required_role=Role.VIEWER,
+    idempotent=True,
+    effect=Effect.READ,
+    handler=handle,
+)

@@ -1,0 +1,70 @@
+"""Replace an image's annotations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tintype_studio.annotations.geometry import AnnotationList
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call
+from tintype_tools.shapes import Annotations, ImageId
+from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
+
+MAX_ANNOTATIONS = 10_000
+
+
+class SaveAnnotationsArgs(AnnotationList, Args):
+    """The full list for one image."""
+
+    image_uuid: ImageId
+    annotations: Annotated[
+        Annotations,
+        Field(
+            max_length=MAX_ANNOTATIONS,
+            description="All annotations of the image; what is not in the list is removed.",
+        ),
+    ]
+
+
+class SaveAnnotationsResult(Result):
+    """Counts before and after; ``classes_added`` names classes that the dataset learned."""
+
+    image_id: str
+    previous_count: int
+    new_count: int
+    status: str
+    classes_added: list[str] | None = None
+
+
+def handle(args: SaveAnnotationsArgs, call: Call) -> SaveAnnotationsResult:
+    """Save."""
+    saved = call.studio.documents.save(call.principal, args.image_uuid, args.annotations, call_id=call.id)
+    return SaveAnnotationsResult(
+        image_id=saved.image_id,
+        previous_count=saved.previous_count,
+        new_count=saved.new_count,
+        status=saved.status.value,
+        classes_added=saved.classes_added or None,
+    )
+
+
+TOOL = ToolSpec(
+    name="save_annotations",
+    title="Save annotations",
+    category=Category.ANNOTATIONS,
+    toolset="annotations",
+    description=(
+        "Use when you have labels for one image. Replaces all of its annotations, so send the complete list. "
+        "The class label is `name`. Boxes are {x,y,w,h} objects, polygons are rings of {x,y} points "
+        "(further rings are holes), all in pixels of the upright image. The image becomes complete, or new "
+        "for an empty list. Check the outcome with preview_image."
+    ),
+    args=SaveAnnotationsArgs,
+    result=SaveAnnotationsResult,
+    required_role=Role.MEMBER,
+    idempotent=True,
+    effect=Effect.WRITE,
+    handler=handle,
+)

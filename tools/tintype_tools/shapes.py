@@ -1,0 +1,150 @@
+"""Argument types and result shapes that several tools share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from tintype_studio.annotations.geometry import Annotation
+from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.samples import Sample
+from tintype_studio.exports.service import Export
+from tintype_tools.call import Call
+from tintype_tools.spec import Result
+
+DatasetName = Annotated[str, Field(description="Name of the dataset; case-sensitive.", max_length=500)]
+ImageId = Annotated[str, Field(description="UUID of the image.", max_length=200)]
+VirtualFolder = Annotated[
+    str, Field(description="Virtual folder inside the dataset, such as /stop.", max_length=500)
+]
+
+
+class ClassShape(Result):
+    """A class label."""
+
+    name: str
+    type: str | None = None
+    color: str | None = None
+
+
+class ImageShape(Result):
+    """An image of a dataset. Sizes in pixels (upright) and bytes."""
+
+    id: str
+    filename: str
+    folder: str
+    status: str
+    width: int
+    height: int
+    annotation_count: int
+    file_size: int
+    mime_type: str
+    created_at: datetime
+    image_url: str | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, call: Call) -> ImageShape:
+        """From the platform's sample; with a signed URL where an HTTP server can serve it."""
+        return cls(
+            id=sample.id,
+            filename=sample.filename,
+            folder=sample.folder,
+            status=sample.status.value,
+            width=sample.width,
+            height=sample.height,
+            annotation_count=sample.annotation_count,
+            file_size=sample.file_size,
+            mime_type=sample.mime_type,
+            created_at=sample.created_at,
+            image_url=call.blob_url(sample.sha256, mime_type=sample.mime_type, filename=sample.filename),
+        )
+
+
+class DatasetShape(Result):
+    """A dataset. ``total_size`` in bytes."""
+
+    id: str
+    name: str
+    description: str | None = None
+    created_at: datetime
+    organization_id: str
+    image_count: int
+    completed_image_count: int
+    annotation_count: int
+    total_size: int
+    classes: list[ClassShape]
+    classes_declared: bool
+    images: list[ImageShape] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, images: list[ImageShape] | None = None) -> DatasetShape:
+        """From the platform's dataset."""
+        return cls(
+            id=dataset.id,
+            name=dataset.name,
+            description=dataset.description,
+            created_at=dataset.created_at,
+            organization_id=dataset.organization_id,
+            image_count=dataset.image_count,
+            completed_image_count=dataset.completed_image_count,
+            annotation_count=dataset.annotation_count,
+            total_size=dataset.total_size,
+            classes=[ClassShape(name=c.name, type=c.type, color=c.color) for c in dataset.classes],
+            classes_declared=dataset.classes_declared,
+            images=images,
+        )
+
+
+class ExportShape(Result):
+    """An export. ``file_size`` in bytes; ``notes`` say what the format could not hold."""
+
+    id: str
+    dataset_name: str
+    name: str
+    format: str
+    status: str
+    include_images: bool
+    class_filter: list[str] | None = None
+    status_filter: str | None = None
+    error_message: str | None = None
+    notes: list[str] | None = None
+    file_size: int | None = None
+    image_count: int | None = None
+    annotation_count: int | None = None
+    created_at: datetime
+    completed_at: datetime | None = None
+    download_url: str | None = None
+
+    @classmethod
+    def of(cls, export: Export, call: Call) -> ExportShape:
+        """From the platform's export; with a signed URL where an HTTP server can serve it."""
+        url = None
+        if export.sha256:
+            url = call.blob_url(
+                export.sha256,
+                mime_type="application/zip",
+                filename=f"{export.dataset_name}-{export.name}.zip",
+            )
+        return cls(
+            id=export.id,
+            dataset_name=export.dataset_name,
+            name=export.name,
+            format=export.format,
+            status=export.status,
+            include_images=export.include_images,
+            class_filter=export.class_filter,
+            status_filter=export.status_filter,
+            error_message=export.error_message,
+            notes=export.notes or None,
+            file_size=export.file_size,
+            image_count=export.image_count,
+            annotation_count=export.annotation_count,
+            created_at=export.created_at,
+            completed_at=export.completed_at,
+            download_url=url,
+        )
+
+
+Annotations = list[Annotation]

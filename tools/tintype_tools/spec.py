@@ -1,0 +1,124 @@
+"""``ToolSpec``: everything there is to say about a tool, validated when it is registered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call, Output
+
+MAX_DESCRIPTION = 1024
+NAME = re.compile(r"^[a-z]+(_[a-z]+)+$")
+
+
+class Args(BaseModel):
+    """Base of every argument model: unknown arguments are an error."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Result(BaseModel):
+    """Base of every result model. Fields that are None are left out of the answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Effect(StrEnum):
+    """What a call does to the world."""
+
+    READ = "read"
+    """Changes nothing."""
+    WRITE = "write"
+    """Adds or replaces something; what was there stays in the history."""
+    DESTROY = "destroy"
+    """Takes something away."""
+    SPEND = "spend"
+    """Costs credits, whatever else it does."""
+
+
+class Category(StrEnum):
+    """Where a tool stands in lists, after the seed."""
+
+    WORKFLOWS = "Workflows"
+    DATASETS = "Datasets"
+    IMAGES = "Images"
+    ANNOTATIONS = "Annotations"
+    AUTO_ANNOTATE = "Auto-annotate"
+    EXPORTS = "Exports"
+    CREDITS = "Credits"
+    RESULTS = "Results"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The exact price of one call, known from its arguments."""
+
+    operation: str
+    """Slug of the price list, as the ledger will show it."""
+    credits: int
+
+
+class ToolSpec(BaseModel):
+    """A tool. All that an agent sees of it, on any door, derives from here.
+
+    Rules checked at registration:
+     1. the name is ``verb_noun`` in snake case;
+     2. the description starts with "Use when" and has at most 1,024 characters;
+     3. arguments and result forbid unknown keys;
+     4. a tool spends exactly when it has a quote, and then its typical cost is above zero;
+     5. a read is idempotent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str
+    title: Annotated[str, Field(min_length=3, max_length=60)]
+    category: Category
+    toolset: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    """Group that can be switched on or off as one."""
+    description: Annotated[str, Field(max_length=MAX_DESCRIPTION)]
+    args: type[Args]
+    result: type[Result]
+    required_role: Role
+    credit_cost: Annotated[int, Field(ge=0)] = 0
+    """Typical whole credits of a call; ``quote`` tells the exact price."""
+    quote: Callable[[Any], Quote] | None = None
+    idempotent: bool
+    """Whether a repeated call leaves the same state as one."""
+    effect: Effect
+    handler: Callable[[Any, Call], Result | Output]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> ToolSpec:
+        if not NAME.match(self.name):
+            raise ValueError(f"{self.name!r} is not verb_noun in snake case")
+        if not self.description.startswith("Use when"):
+            raise ValueError(f"{self.name}: the description must start with 'Use when'")
+        for model in (self.args, self.result):
+            _require_closed(model, self.name)
+        spends = self.effect is Effect.SPEND
+        if spends != (self.quote is not None) or spends != (self.credit_cost > 0):
+            raise ValueError(f"{self.name}: effect spend, a quote and a typical cost go together")
+        if self.effect is Effect.READ and not self.idempotent:
+            raise ValueError(f"{self.name}: a read is idempotent")
+        return self
+
+
+def _require_closed(model: type[BaseModel], tool: str) -> None:
+    if model.model_config.get("extra") != "forbid":
+        raise ValueError(f"{tool}: {model.__name__} must forbid unknown keys")
+    for field in model.model_fields.values():
+        for inner in _models_in(field.annotation):
+            _require_closed(inner, tool)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
