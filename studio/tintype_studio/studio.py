@@ -23,6 +23,7 @@ from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.migrate import migrate
 from tintype_studio.storage.signing import Signer, load_secret
+from tintype_studio.vision.prompts import Prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Studio:
             self.documents,
             scratch,
         )
+        self.prompts = Prompts()
         self.audit = Audit(self.database)
         self.idempotency = Idempotency(self.database, self.liveness)
         self.results = Results(self.database)

@@ -117,7 +117,7 @@ def _clean(node: Any, definitions: dict[str, Any], *, names: bool = False) -> An
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
-        target = definitions[node["$ref"].rsplit("/", 1)[-1]]
+        target = {k: v for k, v in definitions[node["$ref"].rsplit("/", 1)[-1]].items() if k != "description"}
         rest = {k: v for k, v in node.items() if k != "$ref"}
         return _clean({**target, **rest}, definitions)
     return {

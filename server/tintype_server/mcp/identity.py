@@ -8,10 +8,11 @@ from typing import Any
 NAME = "tintype"
 TITLE = "Tintype"
 INSTRUCTIONS = (
-    "Tools over a computer-vision platform: datasets, images, annotations, exports. Names are "
-    "case-sensitive. Coordinates are pixels of the upright image. Before deleting or spending, tell the user "
-    "what will happen and get their word. To label by eye: preview_image, then save_annotations, then "
-    "preview_image to check. An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`."
+    "Tools over a computer-vision platform: datasets, images, annotations, exports. "
+    "Names are case-sensitive. Coordinates are pixels of the upright image. "
+    "Before deleting or spending, tell the user what will happen and get their word. "
+    "To label by eye: preview_image, then save_annotations, then preview_image to check. "
+    "An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`."
 )
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Versions of the ``initialize`` era, oldest first."""

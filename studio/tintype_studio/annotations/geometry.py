@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
 MAX_COORDINATE = 1e6
 """Pixels; larger magnitudes are mistakes, not pictures."""
@@ -18,8 +26,17 @@ MAX_COORDINATE = 1e6
 MAX_POINTS = 100_000
 """Points in one annotation."""
 
-Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, allow_inf_nan=False)]
-Extent = Annotated[float, Field(gt=0, le=2 * MAX_COORDINATE, allow_inf_nan=False)]
+# The bounds only catch mistakes; repeating them for every coordinate would triple the schema agents read.
+Coordinate = Annotated[
+    float,
+    Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, allow_inf_nan=False),
+    WithJsonSchema({"type": "number"}),
+]
+Extent = Annotated[
+    float,
+    Field(gt=0, le=2 * MAX_COORDINATE, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
 
 

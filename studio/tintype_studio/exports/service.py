@@ -11,8 +11,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -27,6 +28,9 @@ from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.tables import datasets, exports
+
+if TYPE_CHECKING:
+    from tintype_studio.formats.base import ExportItem
 
 PAGE = 500
 
@@ -173,7 +177,7 @@ class Exports:
         progress: Progress,
     ) -> dict[str, Any]:
         from tintype_studio.formats import WRITERS
-        from tintype_studio.formats.base import ExportClass, ExportItem
+        from tintype_studio.formats.base import ExportClass
 
         wanted = set(options.class_filter) if options.class_filter is not None else None
         classes = [
@@ -181,30 +185,17 @@ class Exports:
             for c in dataset.classes
             if wanted is None or c.name in wanted
         ]
-        done = 0
         with tempfile.TemporaryFile(dir=self._scratch) as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                writer = WRITERS[options.format](
+            with (
+                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+                WRITERS[options.format](
                     archive, dataset_name=dataset.name, classes=classes, created_at=clock.now()
-                )
-                for page in self._pages(dataset, options.status_filter):
-                    for sample, annotations in self._documents.of_samples(page):
-                        kept = [a for a in annotations if wanted is None or a.name in wanted]
-                        writer.add(
-                            ExportItem(
-                                image_id=sample.id,
-                                filename=sample.filename,
-                                folder=sample.folder,
-                                width=sample.width,
-                                height=sample.height,
-                                status=sample.status.value,
-                                split=sample.split,
-                                annotations=kept,
-                                image=self._reader(sample) if options.include_images else None,
-                            )
-                        )
-                        done += 1
-                        progress(done, dataset.image_count)
+                ) as writer,
+            ):
+                items = self._items(dataset, options, wanted)
+                for done, item in enumerate(items, 1):
+                    writer.add(item)
+                    progress(done, dataset.image_count)
                 summary = writer.finish()
             sha256, size = self._blobs.put_file(file)
         return {
@@ -215,8 +206,24 @@ class Exports:
             "notes": list(summary.notes),
         }
 
-    def _reader(self, sample: Sample) -> Callable[[], bytes]:
-        return lambda: self._samples.image_bytes(sample)
+    def _items(
+        self, dataset: Dataset, options: ExportOptions, wanted: set[str] | None
+    ) -> Iterator[ExportItem]:
+        from tintype_studio.formats.base import ExportItem
+
+        for page in self._pages(dataset, options.status_filter):
+            for sample, annotations in self._documents.of_samples(page):
+                yield ExportItem(
+                    image_id=sample.id,
+                    filename=sample.filename,
+                    folder=sample.folder,
+                    width=sample.width,
+                    height=sample.height,
+                    status=sample.status.value,
+                    split=sample.split,
+                    annotations=[a for a in annotations if wanted is None or a.name in wanted],
+                    image=partial(self._samples.image_bytes, sample) if options.include_images else None,
+                )
 
     def _pages(self, dataset: Dataset, status_filter: str) -> Iterator[list[Sample]]:
         after = 0

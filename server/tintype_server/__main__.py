@@ -1,0 +1,5 @@
+"""``python -m tintype_server`` is ``tintype``."""
+
+from tintype_server.cli.main import main
+
+main()

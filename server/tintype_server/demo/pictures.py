@@ -1,0 +1,54 @@
+"""Which pictures the demo works on, and the boxes that its agent points at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PHOTOS = Path(__file__).resolve().parent.parent / "demo_photos"
+"""Real photographs that the package carries; their sources stand in SOURCES.md beside them."""
+
+CENTRAL_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rough box around an object, in pixels, and its class."""
+
+    name: str
+    box: dict[str, float]
+
+
+class Labels:
+    """The boxes of ``labels.json`` in the folder; without one, a box in the middle of each picture."""
+
+    def __init__(self, folder: Path) -> None:
+        self._prompts: dict[str, list[Prompt]] | None = None
+        file = folder / "labels.json"
+        if file.is_file():
+            self._prompts = {
+                entry["file"]: [Prompt(b["name"], b["box"]) for b in entry["boxes"]]
+                for entry in json.loads(file.read_text())
+            }
+
+    @property
+    def are_given(self) -> bool:
+        """Whether somebody pointed the objects out."""
+        return self._prompts is not None
+
+    def of(self, image: dict[str, Any]) -> list[Prompt]:
+        """Prompts for an image as ``get_dataset`` lists it."""
+        if self._prompts is not None:
+            place = f"{image['folder']}/{image['filename']}".lstrip("/")
+            return self._prompts.get(place, [])
+        width, height = image["width"], image["height"]
+        share = CENTRAL_SHARE
+        box = {
+            "x": width * (1 - share) / 2,
+            "y": height * (1 - share) / 2,
+            "w": width * share,
+            "h": height * share,
+        }
+        return [Prompt("object", box)]
