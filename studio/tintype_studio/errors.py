@@ -10,6 +10,7 @@
     ├── Forbidden               403   the key's role or toolset does not allow it
     │   └── PathNotAllowed      403   a local path outside the allowed roots
     ├── NotFound                404   missing, or of another organization (never told apart)
+    ├── MethodNotAllowed        405   an address that does not take this method
     ├── Conflict                409   a name is taken, a state forbids it
     │   └── IdempotencyConflict 409   the key was used with other arguments
     ├── Cancelled               499   the caller went away or cancelled
@@ -139,6 +140,14 @@ class NotFound(TintypeError):
     status = 404
     default_code = "not_found"
     default_fix = "Check the name (it is case-sensitive) with the matching list tool."
+
+
+class MethodNotAllowed(TintypeError):
+    """An address that does not take this method."""
+
+    status = 405
+    default_code = "method_not_allowed"
+    default_fix = "Use the documented method."
 
 
 class Conflict(TintypeError):

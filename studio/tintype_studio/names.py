@@ -10,13 +10,18 @@ from tintype_studio.errors import InvalidInput
 FORBIDDEN_IN_NAMES = "/\\?#%"
 """These break a name's way through a URL path of the documented REST API."""
 
+MAX_FOLDER_LENGTH = 500
+
+_INVISIBLE = frozenset({"Zs", "Cf"})
+
 
 def clean_name(name: str, what: str, *, max_length: int = 120) -> str:
     r"""Validate a name that will be an address (dataset, export, class, file) and return it in NFC.
 
     Refused: empty or blank, leading or trailing space, ``/ \ ? # %``, ``.`` and ``..``, control
-    characters, lone surrogates, more than ``max_length`` characters.
+    characters, line separators, lone surrogates, more than ``max_length`` characters.
     """
+    name = unicodedata.normalize("NFC", name)
     problem = _problem(name, max_length)
     if problem:
         raise InvalidInput(
@@ -24,11 +29,16 @@ def clean_name(name: str, what: str, *, max_length: int = 120) -> str:
             code="invalid_name",
             fix="Use letters, digits, spaces, '-', '_' and '.'; not / \\ ? # % and not '.' or '..'.",
         )
-    return unicodedata.normalize("NFC", name)
+    return name
+
+
+def lookup_name(name: str) -> str:
+    """A name as ``clean_name`` would have stored it; one that it would refuse matches nothing."""
+    return unicodedata.normalize("NFC", printable(name))
 
 
 def _problem(name: str, max_length: int) -> str | None:
-    if not name.strip():
+    if all(unicodedata.category(char) in _INVISIBLE for char in name):
         return "is blank"
     if name != name.strip():
         return "starts or ends with a space"
@@ -39,7 +49,7 @@ def _problem(name: str, max_length: int) -> str | None:
     for char in name:
         if char in FORBIDDEN_IN_NAMES:
             return f"contains {char!r}"
-        if unicodedata.category(char) in {"Cc", "Cs"}:
+        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}:
             return "contains a control character or a broken character"
     return None
 
@@ -47,7 +57,14 @@ def _problem(name: str, max_length: int) -> str | None:
 def clean_folder(folder: str) -> str:
     """Validate a virtual folder such as ``/stop/night``; returned with a leading slash and no trailing one."""
     parts = [p for p in folder.split("/") if p]
-    return "/" + "/".join(clean_name(p, "Folder") for p in parts)
+    cleaned = "/" + "/".join(clean_name(p, "Folder") for p in parts)
+    if len(cleaned) > MAX_FOLDER_LENGTH:
+        raise InvalidInput(
+            f"The folder is longer than {MAX_FOLDER_LENGTH} characters.",
+            code="invalid_name",
+            fix="Use fewer or shorter folder levels.",
+        )
+    return cleaned
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from tintype_studio.annotations.classes import Classes
 from tintype_studio.annotations.documents import Documents
 from tintype_studio.catalog.datasets import Datasets
@@ -49,7 +51,7 @@ class Studio:
         scratch.mkdir(exist_ok=True)
         self.signer = Signer(load_secret(home))
         self.liveness = Liveness(home / "run")
-        self.database = Database(workspace.database_url or f"sqlite:///{home / 'tintype.db'}")
+        self.database = Database(workspace.database_url or _sqlite_url(home / "tintype.db"))
         migrate(self.database, home / "migrate.lock")
         ensure_local_organization(self.database, self.signer, home)
         self.blobs = Blobs(workspace.blob_url or str(home / "blobs"))
@@ -90,3 +92,8 @@ class Studio:
             self.audit.close()
         self.liveness.close()
         self.database.close()
+
+
+def _sqlite_url(path: Path) -> sa.URL:
+    # Not as text: a question mark in the folder's name would start the URL's query.
+    return sa.URL.create("sqlite", database=str(path))

@@ -40,6 +40,7 @@ class LocalFiles:
             raise InvalidInput("The path is empty or holds a NUL character.", code="invalid_path")
         try:
             real = (self.base / Path(path).expanduser()).resolve()
+            real.exists()  # raises for a name that no file can have
         except (OSError, RuntimeError, ValueError):
             raise InvalidInput("The path cannot be resolved.", code="invalid_path") from None
         if not self.allows(real):

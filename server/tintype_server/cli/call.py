@@ -103,6 +103,8 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
     finally:
         runtime.close()
     click.echo(json.dumps(outcome.value, ensure_ascii=False, indent=2))
+    if outcome.replayed:
+        click.echo("replayed: the stored answer of the first call with this idempotency key", err=True)
     for picture in outcome.pictures:
         if values["picture"]:
             Path(values["picture"]).write_bytes(picture.data)

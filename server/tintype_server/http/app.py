@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -20,7 +21,7 @@ from tintype_server.http.credentials import RequireKey, api_key_of
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
 from tintype_server.mcp.server import Caller, CallerOf, build_server
 from tintype_server.runtime import Runtime, configured_files
-from tintype_studio.errors import Internal, TintypeError
+from tintype_studio.errors import Internal, MethodNotAllowed, NotFound, TintypeError
 
 API = "/api/v1/developer"
 SSE_MESSAGES = "/messages/"
@@ -58,6 +59,7 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
         ]
     )
     app.add_exception_handler(TintypeError, _refused)
+    app.add_exception_handler(HTTPException, _wrong_address)
     app.add_exception_handler(Exception, _failed)
     return app
 
@@ -118,6 +120,14 @@ async def _health(_request: Request) -> Response:
 
 async def _refused(_request: Request, error: Any) -> Response:
     return error_response(error)
+
+
+async def _wrong_address(_request: Request, error: Any) -> Response:
+    if error.status_code == 405:
+        return error_response(
+            MethodNotAllowed("This address does not take this method.")
+        )
+    return error_response(NotFound("There is nothing at this address.", fix="Check the path."))
 
 
 async def _failed(_request: Request, _error: Any) -> Response:

@@ -18,6 +18,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from tintype_server.mcp import identity
@@ -32,6 +33,8 @@ PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR = -32700, -32600, -32603
 VERSION_META = "io.modelcontextprotocol/protocolVersion"
 SHUTDOWN_SECONDS = 3.0
 """How long running calls may wind down after the client hung up."""
+FAREWELL_SECONDS = 1.0
+"""How long a server that cannot start still answers with the reason."""
 
 
 class Front:
@@ -47,6 +50,7 @@ class Front:
         self._tools: list[dict[str, Any]] | None = None
         self._early_lists: list[dict[str, Any]] = []
         self._handed_over = False
+        self._refusal: str | None = None
         self._answered_initialize: set[str] = set()
 
     def start(self) -> None:
@@ -60,6 +64,14 @@ class Front:
             waiting, self._early_lists = self._early_lists, []
         for request in waiting:
             self._answer_list(request, tools)
+
+    def refuse_all(self, why: str) -> None:
+        """There will be no service: every request, waiting or to come, gets this as an error."""
+        with self._state_lock:
+            self._refusal = why
+            waiting, self._early_lists = self._early_lists, []
+        for request in waiting:
+            self.send_error(request["id"], INTERNAL_ERROR, why)
 
     def hand_over(self, on_line: Callable[[], None]) -> None:
         """From now on every line goes to the SDK; ``on_line`` is called, from the reader, at each."""
@@ -130,6 +142,10 @@ class Front:
                 self._answered_initialize.add(json.dumps(message["id"]))
                 self._send_result(message["id"], identity.initialize_result(params["protocolVersion"]))
                 return False
+            case _ if self._refusal is not None:
+                if "id" in message:
+                    self.send_error(message["id"], INTERNAL_ERROR, self._refusal)
+                return True
             case "tools/list" if "id" in message and params.get("cursor") is None:
                 if _version(params) not in (None, *identity.MODERN_VERSIONS):
                     return False
@@ -227,18 +243,24 @@ def _fail(front: Front, error: Exception) -> int:
         traceback.print_exc()
         text = "Tintype could not start; its log tells why."
     print(f"tintype mcp: {text}", file=sys.stderr)  # noqa: T201
-    while (line := _next_line(front)) is not None:
-        message = json.loads(line)
-        if isinstance(message.get("id"), str | int) and message.get("method") != "initialize":
-            front.send_error(message["id"], INTERNAL_ERROR, text)
+    front.refuse_all(text)
+    _refuse_queued(front, text)
     return 1
 
 
-def _next_line(front: Front) -> bytes | None:
-    try:
-        return front.inbox.get(timeout=1.0)
-    except queue.Empty:
-        return None
+def _refuse_queued(front: Front, text: str) -> None:
+    """Answer what waited for the SDK; then give a client that still writes a moment to read why."""
+    deadline = time.monotonic() + FAREWELL_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            line = front.inbox.get(timeout=left)
+        except queue.Empty:
+            return
+        if line is None:
+            return
+        message = json.loads(line)
+        if "id" in message and message.get("method") != "initialize":
+            front.send_error(message["id"], INTERNAL_ERROR, text)
 
 
 def _serve(front: Front, runtime: Runtime) -> None:

@@ -17,6 +17,7 @@ from tintype_studio.annotations.classes import admit_classes, newest_revision
 from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_box
 from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
+from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import (
@@ -95,6 +96,8 @@ class Documents:
         must be the dataset's; a dataset whose classes were never declared learns new names instead.
         """
         document = [with_box(a) for a in annotations]
+        if len({a.id for a in document}) < len(document):
+            raise InvalidInput("An annotation id occurs twice.", fix="Give each annotation its own id.")
         with self._db.write() as connection:
             sample = self._samples.get_in(connection, principal, sample_id, lock=True)
             added = admit_classes(connection, sample.dataset_row_id, [a.name for a in document])

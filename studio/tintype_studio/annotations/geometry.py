@@ -7,10 +7,13 @@ infinity are refused.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -37,7 +40,28 @@ Extent = Annotated[
     Field(gt=0, le=2 * MAX_COORDINATE, allow_inf_nan=False),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
 ]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _storable(values: list[Any]) -> list[Any]:
+    """Refuse what JSON would silently change or cannot hold: NaN, integers over 64 bits, deep nesting."""
+    try:
+        same = not values or orjson.loads(orjson.dumps(values)) == values
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise ValueError("holds a value that JSON cannot carry (NaN, infinity, an integer over 64 bits)")
+    return values
+
+
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=120),
+    AfterValidator(_composed),  # class names are stored so; two spellings of one name must meet
+]
 
 
 class Strict(BaseModel):
@@ -84,7 +108,7 @@ class _Annotation(Strict):
     name: Label = Field(description="Class label; must be a class of the dataset.")
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     created_by: Annotated[str, StringConstraints(max_length=128)] | None = None
-    attributes: Annotated[list[Any], Field(max_length=200)] = Field(
+    attributes: Annotated[list[Any], Field(max_length=200), AfterValidator(_storable)] = Field(
         default_factory=list, description="User-defined metadata, stored as it is."
     )
 

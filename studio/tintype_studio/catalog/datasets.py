@@ -15,7 +15,7 @@ from tintype_studio import clock
 from tintype_studio.errors import Conflict, NotFound
 from tintype_studio.identity.bootstrap import DEFAULT_PROJECT
 from tintype_studio.identity.keys import Principal
-from tintype_studio.names import clean_name, printable
+from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import (
     annotation_sets,
@@ -26,6 +26,15 @@ from tintype_studio.storage.tables import (
 )
 
 DEFAULT_SET = "default"
+
+# Most calls begin with this lookup; built once, it takes a third of the time.
+_BY_NAME = sa.select(datasets).where(
+    datasets.c.organization_id == sa.bindparam("organization_id"),
+    datasets.c.deleted_at.is_(None),
+    datasets.c.name == sa.bindparam("name"),
+)
+_CLASSES = sa.select(dataset_classes).order_by(dataset_classes.c.dataset_id, dataset_classes.c.position)
+_CLASSES_OF_ONE = _CLASSES.where(dataset_classes.c.dataset_id == sa.bindparam("dataset_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class Datasets:
     def get(self, principal: Principal, name: str) -> Dataset:
         """A dataset by name."""
         with self._db.read() as connection:
-            return self._get(connection, principal, datasets.c.name == name, name)
+            return self.get_in(connection, principal, name)
 
     def get_or_create(self, principal: Principal, name: str) -> Dataset:
         """A dataset by name, made when it does not exist; safe against a second caller."""
@@ -149,7 +158,7 @@ class Datasets:
         """Put a dataset and its samples into the recycle bin; the name is free again at once."""
         now = clock.now()
         with self._db.write() as connection:
-            dataset = self._get(connection, principal, datasets.c.name == name, name)
+            dataset = self.get_in(connection, principal, name)
             connection.execute(
                 sa.update(datasets).where(datasets.c.id == dataset.row_id).values(deleted_at=now)
             )
@@ -162,48 +171,35 @@ class Datasets:
 
     def get_in(self, connection: sa.Connection, principal: Principal, name: str) -> Dataset:
         """A dataset by name inside the caller's transaction."""
-        return self._get(connection, principal, datasets.c.name == name, name)
-
-    def _get(
-        self,
-        connection: sa.Connection,
-        principal: Principal,
-        condition: sa.ColumnElement[bool],
-        shown_name: str,
-    ) -> Dataset:
         row = (
             connection.execute(
-                sa.select(datasets).where(
-                    datasets.c.organization_id == principal.organization_id,
-                    datasets.c.deleted_at.is_(None),
-                    condition,
-                )
+                _BY_NAME, {"organization_id": principal.organization_id, "name": lookup_name(name)}
             )
             .mappings()
             .first()
         )
         if row is None:
             raise NotFound(
-                f"No dataset is named {printable(shown_name[:120])!r}.",
+                f"No dataset is named {printable(name[:120])!r}.",
                 code="dataset_not_found",
                 fix="Names are case-sensitive; call list_datasets to see them.",
             )
-        classes = _classes_of(connection, [row["id"]])
-        return _dataset(row, principal, classes.get(row["id"], []))
+        classes = connection.execute(_CLASSES_OF_ONE, {"dataset_id": row["id"]}).mappings()
+        return _dataset(row, principal, [_class(found) for found in classes])
 
 
 def _classes_of(connection: sa.Connection, dataset_ids: list[int]) -> dict[int, list[DatasetClass]]:
     if not dataset_ids:
         return {}
-    rows = connection.execute(
-        sa.select(dataset_classes)
-        .where(dataset_classes.c.dataset_id.in_(dataset_ids))
-        .order_by(dataset_classes.c.dataset_id, dataset_classes.c.position)
-    ).mappings()
+    rows = connection.execute(_CLASSES.where(dataset_classes.c.dataset_id.in_(dataset_ids))).mappings()
     found: dict[int, list[DatasetClass]] = {}
     for row in rows:
-        found.setdefault(row["dataset_id"], []).append(DatasetClass(row["name"], row["type"], row["color"]))
+        found.setdefault(row["dataset_id"], []).append(_class(row))
     return found
+
+
+def _class(row: sa.RowMapping) -> DatasetClass:
+    return DatasetClass(row["name"], row["type"], row["color"])
 
 
 def _dataset(row: sa.RowMapping, principal: Principal, classes: list[DatasetClass]) -> Dataset:

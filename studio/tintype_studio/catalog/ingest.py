@@ -7,7 +7,6 @@ without its bytes, and what was not recorded is invisible and taken up by the ne
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
 from tintype_studio.errors import Conflict, InvalidInput, TintypeError, TooLarge
 from tintype_studio.identity.keys import Principal
-from tintype_studio.names import clean_folder, clean_name, printable
+from tintype_studio.names import clean_folder, clean_name, lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import datasets, sample_files, samples
@@ -80,6 +79,35 @@ class _Stored:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    uuid: str
+
+
+@dataclass(slots=True)
+class _Run:
+    """One upload of a folder: its report, and the rows that its files have met or made."""
+
+    report: UploadReport
+    skip_existing: bool
+    places: set[int] = field(default_factory=set)
+
+    def meet(self, found: _Found, folder: str, filename: str, row_id: int | None) -> None:
+        """Account for a file whose place in the dataset is taken by the row ``row_id``."""
+        if row_id in self.places:
+            self.report.failures.append(_collapsed(found, folder, filename))
+            return
+        if row_id is not None:
+            self.places.add(row_id)
+        if self.skip_existing:
+            self.report.images_skipped += 1
+        else:
+            self.report.failures.append(
+                Failure(found.relative, "conflict", "an image with this name exists in the dataset")
+            )
+
+
 class Ingest:
     """Takes images into datasets."""
 
@@ -93,10 +121,10 @@ class Ingest:
     ) -> Sample:
         """Take one image. A name taken in the same folder is a ``Conflict``; nothing is overwritten."""
         stored = self._store(data, filename, clean_folder(folder))
-        uuids = self._record(dataset, [stored])
-        if uuids[0] is None:
+        row = self._record(dataset, [stored])[0]
+        if row is None:
             raise _name_taken(stored, dataset)
-        return self._samples.get(principal, uuids[0])
+        return self._samples.get(principal, row.uuid)
 
     def add_folder(
         self,
@@ -115,93 +143,83 @@ class Ingest:
         into it. ``allowed`` judges each file's real path, so that a link cannot lead outside.
         """
         report = UploadReport(dataset_name=dataset.name)
-        total = sum(1 for _ in _walk(folder, organize_by_class))
-        newest_before = self._newest_row(dataset)
+        total = sum(1 for found in _walk(folder, organize_by_class) if isinstance(found, _Found))
+        run = _Run(report, skip_existing)
         done = 0
         with ThreadPoolExecutor(max_workers, thread_name_prefix="ingest") as pool:
             files = _walk(folder, organize_by_class)
-            while batch := list(islice(files, BATCH)):
-                report.images_attempted += len(batch)
-                fresh = self._sort_out(dataset, batch, skip_existing, newest_before, report)
-                skipped = len(batch) - len(fresh)
-                if skipped:
-                    done += skipped
-                    progress(done, total, batch[-1].relative)
-                outcomes = pool.map(lambda found: self._try_store(found, allowed), fresh)
-                stored: list[tuple[_Found, _Stored]] = []
-                for found, outcome in zip(fresh, outcomes, strict=True):
-                    done += 1
-                    if isinstance(outcome, Failure):
-                        report.failures.append(outcome)
-                    else:
-                        stored.append((found, outcome))
-                    progress(done, total, found.relative)
-                self._record_batch(dataset, stored, report)
+            try:
+                while walked := list(islice(files, BATCH)):
+                    report.failures += [found for found in walked if isinstance(found, Failure)]
+                    batch = [found for found in walked if isinstance(found, _Found)]
+                    report.images_attempted += len(batch)
+                    fresh = self._sort_out(dataset, batch, run)
+                    skipped = len(batch) - len(fresh)
+                    if skipped:
+                        done += skipped
+                        progress(done, total, batch[-1].relative)
+                    outcomes = pool.map(lambda found: self._try_store(found, allowed), fresh)
+                    stored: list[tuple[_Found, _Stored]] = []
+                    for found, outcome in zip(fresh, outcomes, strict=True):
+                        done += 1
+                        if isinstance(outcome, Failure):
+                            report.failures.append(outcome)
+                        else:
+                            stored.append((found, outcome))
+                        progress(done, total, found.relative)
+                    self._record_batch(dataset, stored, run)
+            except BaseException:
+                # A caller who cancels must not wait for the rest of the batch.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return report
 
-    def _record_batch(
-        self, dataset: Dataset, stored: list[tuple[_Found, _Stored]], report: UploadReport
-    ) -> None:
+    def _record_batch(self, dataset: Dataset, stored: list[tuple[_Found, _Stored]], run: _Run) -> None:
         unique: dict[tuple[str, str], tuple[_Found, _Stored]] = {}
         for found, item in stored:
-            key = (item.folder, item.filename)
-            if key in unique:
-                report.failures.append(_collapsed(found, item))
-            else:
-                unique[key] = (found, item)
-        uuids = self._record(dataset, [item for _, item in unique.values()])
-        for (found, item), uuid in zip(unique.values(), uuids, strict=True):
-            if uuid is None:
-                report.failures.append(_collapsed(found, item))
-            else:
-                report.images_uploaded += 1
+            if unique.setdefault((item.folder, item.filename), (found, item)) != (found, item):
+                run.report.failures.append(_collapsed(found, item.folder, item.filename))
+        recorded = self._record(dataset, [item for _, item in unique.values()])
+        taken = [pair for pair, row in zip(unique.values(), recorded, strict=True) if row is None]
+        rows = [row for row in recorded if row is not None]
+        run.places.update(row.id for row in rows)
+        run.report.images_uploaded += len(rows)
+        # Names that only the content reveals (a JPEG named .heic), or taken by another upload meanwhile.
+        existing = self._existing(dataset, [item.filename for _, item in taken])
+        for found, item in taken:
+            run.meet(found, item.folder, item.filename, existing.get((item.folder, item.filename)))
 
-    def _newest_row(self, dataset: Dataset) -> int:
-        with self._db.read() as connection:
-            return int(
-                connection.execute(
-                    sa.select(sa.func.coalesce(sa.func.max(samples.c.id), 0)).where(
-                        samples.c.dataset_id == dataset.row_id
-                    )
-                ).scalar_one()
-            )
-
-    def _sort_out(
-        self,
-        dataset: Dataset,
-        batch: list[_Found],
-        skip_existing: bool,
-        newest_before: int,
-        report: UploadReport,
-    ) -> list[_Found]:
+    def _sort_out(self, dataset: Dataset, batch: list[_Found], run: _Run) -> list[_Found]:
         """Take out the files whose names are in the dataset already; the rest must be read."""
+        existing = self._existing(dataset, [_stored_name(found.filename) for found in batch])
+        fresh = []
+        for found in batch:
+            folder, filename = lookup_name(found.folder), _stored_name(found.filename)
+            row_id = existing.get((folder, filename))
+            if row_id is None:
+                fresh.append(found)
+            else:
+                run.meet(found, folder, filename, row_id)
+        return fresh
+
+    def _existing(self, dataset: Dataset, filenames: list[str]) -> dict[tuple[str, str], int]:
+        """Row ids of the dataset's images with one of these file names, by folder and file name."""
+        if not filenames:
+            return {}
         with self._db.read() as connection:
             rows = connection.execute(
                 sa.select(samples.c.folder, samples.c.filename, samples.c.id).where(
                     samples.c.dataset_id == dataset.row_id,
                     samples.c.deleted_at.is_(None),
-                    samples.c.filename.in_({_stored_name(f.filename) for f in batch}),
+                    samples.c.filename.in_(set(filenames)),
                 )
             ).all()
-        existing = {(row.folder, row.filename): row.id for row in rows}
-        fresh = []
-        for found in batch:
-            row_id = existing.get((found.folder, _stored_name(found.filename)))
-            if row_id is None:
-                fresh.append(found)
-            elif row_id > newest_before:
-                report.failures.append(_collapsed(found, found))
-            elif skip_existing:
-                report.images_skipped += 1
-            else:
-                report.failures.append(
-                    Failure(found.relative, "conflict", "an image with this name exists in the dataset")
-                )
-        return fresh
+        return {(row.folder, row.filename): row.id for row in rows}
 
     def _try_store(self, found: _Found, allowed: Callable[[Path], bool]) -> _Stored | Failure:
         try:
-            if not allowed(found.path.resolve()):
+            # Not Path.resolve: before Python 3.13 it raises RuntimeError on a link that leads to itself.
+            if not allowed(Path(os.path.realpath(found.path))):
                 return Failure(found.relative, "path_not_allowed", "the link leads outside the allowed roots")
             return self._store(read_image_file(found.path), found.filename, clean_folder(found.folder))
         except TintypeError as error:
@@ -232,7 +250,7 @@ class Ingest:
             size=len(data),
         )
 
-    def _record(self, dataset: Dataset, batch: list[_Stored]) -> list[str | None]:
+    def _record(self, dataset: Dataset, batch: list[_Stored]) -> list[_Row | None]:
         """Insert rows for stored files in one transaction; None for a name that was taken meanwhile."""
         if not batch:
             return []
@@ -276,7 +294,7 @@ class Ingest:
                 add_to_counters(
                     connection, dataset.row_id, images=len(files), size=sum(item.size for _, item in taken)
                 )
-        return [u if u in ids else None for u in uuids]
+        return [_Row(ids[u], u) if u in ids else None for u in uuids]
 
     @staticmethod
     def _require_alive(connection: sa.Connection, dataset: Dataset) -> None:
@@ -306,12 +324,21 @@ def read_image_file(path: Path) -> bytes:
         return file.read(MAX_FILE_BYTES + 1)
 
 
-def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found]:
-    """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out."""
+def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found | Failure]:
+    """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out.
+
+    A subfolder that cannot be listed is a ``Failure``.
+    """
     pending = [(folder, "")]
     while pending:
         directory, prefix = pending.pop()
-        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError as error:
+            if not prefix:
+                raise _no_folder(directory) from error
+            yield Failure(printable(prefix), "unreadable", error.strerror or "the folder cannot be listed")
+            continue
         subdirectories = []
         for entry in entries:
             if entry.name.startswith("."):
@@ -319,7 +346,7 @@ def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found]:
             relative = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 subdirectories.append((Path(entry.path), relative + "/"))
-            elif Path(entry.name).suffix.lower() in WALKED_EXTENSIONS and entry.is_file():
+            elif Path(entry.name).suffix.lower() in WALKED_EXTENSIONS:
                 first, _, rest = relative.partition("/")
                 virtual = f"/{first}" if rest and organize_by_class else "/"
                 yield _Found(Path(entry.path), printable(relative), virtual, entry.name)
@@ -327,15 +354,21 @@ def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found]:
 
 
 def _stored_name(filename: str) -> str:
-    filename = unicodedata.normalize("NFC", printable(filename))
+    filename = lookup_name(filename)
     path = PurePosixPath(filename)
     return str(path.with_suffix(".png")) if path.suffix.lower() in {".heic", ".heif"} else filename
 
 
-def _collapsed(found: _Found, item: _Found | _Stored) -> Failure:
-    place = f"{item.folder.rstrip('/')}/{_stored_name(item.filename)}"
-    return Failure(
-        found.relative, "conflict", f"another file of this upload has the place {printable(place)} already"
+def _collapsed(found: _Found, folder: str, filename: str) -> Failure:
+    place = f"{folder.rstrip('/')}/{filename}"
+    return Failure(found.relative, "conflict", f"another file of this upload has the place {place} already")
+
+
+def _no_folder(folder: Path) -> InvalidInput:
+    return InvalidInput(
+        f"There is no folder {printable(folder.name)!r} that can be listed at this path.",
+        code="folder_not_found",
+        fix="Check the path; it must name a folder that the server may read.",
     )
 
 

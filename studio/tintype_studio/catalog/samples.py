@@ -15,7 +15,7 @@ from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.errors import Conflict, NotFound
 from tintype_studio.identity.keys import Principal
-from tintype_studio.names import printable
+from tintype_studio.names import lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import datasets, sample_files, samples
@@ -105,14 +105,17 @@ class Samples:
         return _sample(row)
 
     def find(self, dataset: Dataset, filename: str) -> Sample:
-        """An image by file name, or by ``folder/filename`` where one name stands in several folders."""
-        folder, _, name = filename.rpartition("/")
+        """An image by file name, or by ``folder/filename`` where one name stands in several folders.
+
+        A leading slash alone (``/001.jpg``) means the top folder.
+        """
+        folder, slash, name = lookup_name(filename).rpartition("/")
         query = _LISTED.where(
             samples.c.dataset_id == dataset.row_id,
             samples.c.deleted_at.is_(None),
             samples.c.filename == name,
         )
-        if folder:
+        if slash:
             query = query.where(samples.c.folder == "/" + folder.strip("/"))
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(samples.c.id).limit(2)).mappings().all()
@@ -126,7 +129,7 @@ class Samples:
             raise Conflict(
                 f"{filename!r} stands in more than one folder of {dataset.name!r}.",
                 code="ambiguous_filename",
-                fix="Write folder/filename, such as 'stop/001.jpg'.",
+                fix="Write folder/filename, such as 'stop/001.jpg', or '/001.jpg' for the top folder.",
             )
         return _sample(rows[0])
 

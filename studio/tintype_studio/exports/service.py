@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from tintype_studio.catalog.datasets import Dataset, Datasets
 from tintype_studio.catalog.samples import STATUS_FILTERS, Sample, Samples
 from tintype_studio.errors import Conflict, InvalidInput, NotFound, TintypeError
 from tintype_studio.identity.keys import Principal
-from tintype_studio.names import clean_name, printable
+from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
@@ -117,6 +117,8 @@ class Exports:
                 f"Status filter {printable(options.status_filter[:40])!r} is unknown.",
                 fix=f"Use one of: {', '.join(STATUS_FILTERS)}.",
             )
+        if options.class_filter is not None:
+            options = replace(options, class_filter=[lookup_name(c) for c in options.class_filter])
         dataset = self._datasets.get(principal, dataset_name)
         _require_known_classes(dataset, options.class_filter)
         export_id = self._insert(principal, dataset, name, options)
@@ -212,7 +214,7 @@ class Exports:
         from tintype_studio.formats.base import ExportItem
 
         for page in self._pages(dataset, options.status_filter):
-            for sample, annotations in self._documents.of_samples(page):
+            for sample, document in self._documents.of_samples(page):
                 yield ExportItem(
                     image_id=sample.id,
                     filename=sample.filename,
@@ -221,7 +223,7 @@ class Exports:
                     height=sample.height,
                     status=sample.status.value,
                     split=sample.split,
-                    annotations=[a for a in annotations if wanted is None or a.name in wanted],
+                    annotations=[a for a in document if wanted is None or a.name in wanted],
                     image=partial(self._samples.image_bytes, sample) if options.include_images else None,
                 )
 
@@ -237,7 +239,8 @@ class Exports:
         with self._db.write() as connection:
             connection.execute(
                 sa.update(exports)
-                .where(exports.c.id == export_id)
+                # A process that finished and ended while another one looked at its row must stay finished.
+                .where(exports.c.id == export_id, exports.c.status == "processing")
                 .values(status=status, completed_at=clock.now(), **values)
             )
 
@@ -246,7 +249,9 @@ class Exports:
         with self._db.read() as connection:
             row = (
                 connection.execute(
-                    _listed(principal).where(datasets.c.name == dataset_name, exports.c.name == name)
+                    _listed(principal).where(
+                        datasets.c.name == lookup_name(dataset_name), exports.c.name == lookup_name(name)
+                    )
                 )
                 .mappings()
                 .first()

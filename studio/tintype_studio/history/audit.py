@@ -6,6 +6,7 @@ thread: a crash can lose the last fraction of a second of reads, never a change.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Iterable
@@ -15,11 +16,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tintype_studio.errors import Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import calls
 
+log = logging.getLogger(__name__)
+
 FLUSH_SECONDS = 0.2
+RETRY_SECONDS = 1.0
 BATCH = 500
 
 
@@ -48,7 +53,7 @@ class Audit:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._queue: queue.SimpleQueue[CallRecord | threading.Event] = queue.SimpleQueue()
-        self._stop = threading.Event()
+        self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -57,31 +62,34 @@ class Audit:
         self._write([record])
 
     def record_soon(self, record: CallRecord) -> None:
-        """Write one row within ``FLUSH_SECONDS``."""
-        self._queue.put(record)
-        if self._thread is None:
-            self._start()
+        """Write one row within ``FLUSH_SECONDS``; at once after ``close``."""
+        with self._lock:
+            if not self._closed.is_set():
+                self._queue.put(record)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+                    self._thread.start()
+                return
+        self.record(record)
 
     def flush(self) -> None:
         """Wait until everything given to ``record_soon`` is written."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             written = threading.Event()
             self._queue.put(written)
             written.wait(10)
 
     def close(self) -> None:
         """Flush and stop the background thread."""
-        self.flush()
-        self._stop.set()
-
-    def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-                self._thread.start()
+            self._closed.set()
+            thread = self._thread
+        if thread is not None:
+            self._queue.put(threading.Event())  # wakes it
+            thread.join(10)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not (self._closed.is_set() and self._queue.empty()):
             batch: list[CallRecord] = []
             flushed: list[threading.Event] = []
             item: CallRecord | threading.Event | None = self._queue.get()
@@ -89,11 +97,28 @@ class Audit:
                 (flushed if isinstance(item, threading.Event) else batch).append(item)  # type: ignore[arg-type]
                 item = self._next() if len(batch) < BATCH else None
             if batch:
-                self._write(batch)
+                self._write_all(batch)
             for event in flushed:
                 event.set()
             if not flushed:
-                self._stop.wait(FLUSH_SECONDS)
+                self._closed.wait(FLUSH_SECONDS)
+
+    def _write_all(self, batch: list[CallRecord]) -> None:
+        """Write a batch; while the database is not there wait for it, and lose no row to a bad neighbour."""
+        while True:
+            try:
+                return self._write(batch)
+            except Unavailable:
+                if self._closed.wait(RETRY_SECONDS):
+                    log.exception("%d calls could not be recorded", len(batch))
+                    return None
+            except Exception:
+                if len(batch) == 1:
+                    log.exception("call %s could not be recorded", batch[0].uuid)
+                    return None
+                break
+        for record in batch:
+            self._write_all([record])
 
     def _next(self) -> CallRecord | threading.Event | None:
         try:

@@ -153,7 +153,10 @@ class Keys:
                 toolsets=toolsets,
                 expires_at=expires_at,
             )
-        return secret, self.get(principal, prefix=secret[:SHOWN_PREFIX_LENGTH])
+            row = connection.execute(
+                sa.select(api_keys).where(api_keys.c.hash == self._signer.hash_key(secret))
+            ).mappings()
+            return secret, _info(row.one())
 
     def list(self, principal: Principal) -> list[KeyInfo]:
         """The organization's keys, oldest first."""

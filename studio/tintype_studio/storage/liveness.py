@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import uuid
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 
 class Liveness:
@@ -36,20 +38,29 @@ class Liveness:
         except FileNotFoundError:
             return True
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
+            # Shared, so that two processes that ask at once do not take each other for the owner.
+            return _try_lock(file, fcntl.LOCK_SH)
 
     def sweep(self) -> None:
         """Remove the lock files of dead processes. Call after their leftovers were settled."""
         for path in self._dir.glob("*.lock"):
-            if self.is_dead(path.stem):
-                path.unlink(missing_ok=True)
+            if path == self._path:
+                continue
+            with suppress(FileNotFoundError), path.open("r+") as file:
+                # Removed under the lock: a process that made this file just now then sees that it is gone.
+                if _try_lock(file, fcntl.LOCK_EX):
+                    path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give up the lock."""
         if not self._file.closed:
             self._path.unlink(missing_ok=True)
             self._file.close()
+
+
+def _try_lock(file: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,324 @@
+"""The guards, one by one, on the dispatcher itself."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tintype_server.dispatch.dispatcher import GUARDS, Dispatcher
+from tintype_server.dispatch.guards.audit import redact
+from tintype_server.runtime import Runtime, everything
+from tintype_server.settings import Settings
+from tintype_studio.errors import (
+    Cancelled,
+    Conflict,
+    Forbidden,
+    Internal,
+    InvalidInput,
+    PaymentRequired,
+    TintypeError,
+    Unavailable,
+)
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call, Outcome, Output, Request
+from tintype_tools.registry import Registry
+from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
+
+
+class ProbeArgs(Args):
+    credits: int = 5
+    do: str = "work"
+
+
+class ProbeResult(Result):
+    ran: int
+
+
+class Probe:
+    """A paid tool whose behaviour each test chooses."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.behave: Callable[[ProbeArgs, Call], Result | Output] = lambda _a, _c: ProbeResult(ran=self.runs)
+
+    def handle(self, args: ProbeArgs, call: Call) -> Result | Output:
+        self.runs += 1
+        return self.behave(args, call)
+
+    def spec(self) -> ToolSpec:
+        return ToolSpec(
+            name="run_probe",
+            title="Run a probe",
+            category=Category.RESULTS,
+            toolset="probe",
+            description="Use when testing.",
+            args=ProbeArgs,
+            result=ProbeResult,
+            required_role=Role.MEMBER,
+            credit_cost=5,
+            quote=lambda args: Quote("probe", args.credits),
+            idempotent=False,
+            effect=Effect.SPEND,
+            handler=self.handle,
+        )
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    opened = Runtime.open(Settings(home=tmp_path / "home"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def probe() -> Probe:
+    return Probe()
+
+
+@pytest.fixture
+def dispatch(runtime: Runtime, probe: Probe) -> Dispatcher:
+    registry = Registry([*runtime.registry, probe.spec()])
+    return Dispatcher(runtime.studio, registry, runtime.settings)
+
+
+def request(runtime: Runtime, **changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "tool": "run_probe",
+        "arguments": {},
+        "api_key": runtime.local_api_key(),
+        "door": "toolkit",
+        "files": everything(),
+    }
+    return Request(**{**values, **changes})
+
+
+def balance(runtime: Runtime) -> int:
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    return runtime.studio.ledger.balance(owner).credits_remaining
+
+
+def audit(runtime: Runtime) -> list[dict[str, Any]]:
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    return runtime.studio.audit.list(owner)
+
+
+def test_the_guards_stand_in_one_visible_order() -> None:
+    assert [guard.__name__ for guard in GUARDS] == [
+        "audit",
+        "authenticate",
+        "resolve",
+        "authorize",
+        "validate",
+        "idempotency",
+        "shape",
+        "credits",
+    ]
+
+
+def test_a_paid_call_costs_its_quote(runtime: Runtime, dispatch: Dispatcher) -> None:
+    outcome = dispatch(request(runtime, arguments={"credits": 7}))
+    assert (outcome.credits, balance(runtime)) == (7, 993)
+
+
+def test_less_work_costs_less(runtime: Runtime, dispatch: Dispatcher, probe: Probe) -> None:
+    probe.behave = lambda _args, _call: Output(ProbeResult(ran=1), credits=2)
+    assert dispatch(request(runtime)).credits == 2
+    assert balance(runtime) == 998
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        (RuntimeError("secret dsn=postgres://u:p@h"), Internal),
+        (InvalidInput("no"), InvalidInput),
+        (MemoryError(), Unavailable),
+        (OSError(28, "No space left on device"), Unavailable),
+        (OSError(5, "secret path /srv/x"), Internal),
+        (KeyError("secret"), Internal),
+    ],
+)
+def test_failed_work_is_free_and_leaks_nothing(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe, fault: Exception, seen: type[TintypeError]
+) -> None:
+    def fail(_args: ProbeArgs, _call: Call) -> Result:
+        raise fault
+
+    probe.behave = fail
+    with pytest.raises(seen) as raised:
+        dispatch(request(runtime))
+    assert "secret" not in json.dumps(raised.value.as_dict())
+    assert balance(runtime) == 1000
+
+
+def test_an_overspend_is_refused_before_the_work(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe
+) -> None:
+    with pytest.raises(PaymentRequired) as raised:
+        dispatch(request(runtime, arguments={"credits": 1001}))
+    assert raised.value.details == {"required": 1001, "remaining": 1000}
+    assert (probe.runs, balance(runtime)) == (0, 1000)
+
+
+def test_money_held_by_a_running_call_cannot_be_spent_twice(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe
+) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def wait(_args: ProbeArgs, _call: Call) -> Result:
+        inside.set()
+        leave.wait(10)
+        return ProbeResult(ran=1)
+
+    probe.behave = wait
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(dispatch, request(runtime, arguments={"credits": 600}))
+        inside.wait(10)
+        try:
+            with pytest.raises(PaymentRequired):
+                dispatch(request(runtime, arguments={"credits": 600}))
+        finally:
+            leave.set()
+        assert first.result().credits == 600
+    assert balance(runtime) == 400
+
+
+def test_one_key_at_once_from_many_threads_runs_and_costs_once(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe
+) -> None:
+    def call(_n: int) -> Outcome:
+        return dispatch(request(runtime, idempotency_key="same"))
+
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = list(pool.map(call, range(12)))
+    assert probe.runs == 1
+    assert len({o.call_id for o in outcomes}) == 1
+    assert sum(o.replayed for o in outcomes) == 11
+    assert balance(runtime) == 995
+
+
+def test_a_failed_call_gives_its_key_back(runtime: Runtime, dispatch: Dispatcher, probe: Probe) -> None:
+    def fail(_args: ProbeArgs, _call: Call) -> Result:
+        raise Conflict("not yet")
+
+    works, probe.behave = probe.behave, fail
+    with pytest.raises(Conflict):
+        dispatch(request(runtime, idempotency_key="k"))
+    probe.behave = works
+    assert not dispatch(request(runtime, idempotency_key="k")).replayed
+    assert dispatch(request(runtime, idempotency_key="k")).replayed
+
+
+def test_defaults_spelled_out_are_the_same_call(runtime: Runtime, dispatch: Dispatcher) -> None:
+    dispatch(request(runtime, idempotency_key="k"))
+    spelled = request(runtime, idempotency_key="k", arguments={"credits": 5, "do": "work"})
+    assert dispatch(spelled).replayed
+
+
+def test_two_api_keys_do_not_share_idempotency_keys(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe
+) -> None:
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    other, _ = runtime.studio.keys.create(owner, name="other", role=Role.MEMBER)
+    dispatch(request(runtime, idempotency_key="k"))
+    assert not dispatch(request(runtime, idempotency_key="k", api_key=other)).replayed
+    assert probe.runs == 2
+
+
+@pytest.mark.parametrize("key", ["", "x" * 10_240, "a\nb", "é", "a\x00"])
+def test_a_bad_idempotency_key_is_refused(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe, key: str
+) -> None:
+    with pytest.raises(InvalidInput, match="idempotency key"):
+        dispatch(request(runtime, idempotency_key=key))
+    assert probe.runs == 0
+
+
+def test_a_cancelled_call_stops_at_its_next_step_and_is_free(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe
+) -> None:
+    made = request(runtime)
+
+    def work(_args: ProbeArgs, call: Call) -> Result:
+        made.cancelled.set()
+        call.progress(1, 2, "half")
+        return ProbeResult(ran=1)
+
+    probe.behave = work
+    with pytest.raises(Cancelled):
+        dispatch(made)
+    assert balance(runtime) == 1000
+
+
+def test_toolsets_of_the_key_and_of_the_server_bind(runtime: Runtime, probe: Probe) -> None:
+    from dataclasses import replace
+
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    narrow, _ = runtime.studio.keys.create(owner, name="n", role=Role.MEMBER, toolsets=["datasets"])
+    registry = Registry([*runtime.registry, probe.spec()])
+    settings = replace(runtime.settings, toolsets=("datasets",))
+    for settings_used, key in ((runtime.settings, narrow), (settings, runtime.local_api_key())):
+        dispatch = Dispatcher(runtime.studio, registry, settings_used)
+        with pytest.raises(Forbidden, match="toolset"):
+            dispatch(request(runtime, api_key=key))
+        assert dispatch(request(runtime, api_key=key, tool="list_datasets")).value["count"] == 0
+    assert probe.runs == 0
+
+
+def test_every_call_is_audited_refusals_too(runtime: Runtime, dispatch: Dispatcher) -> None:
+    dispatch(request(runtime, agent="robot 2.0", arguments={"do": "x"}, idempotency_key="k"))
+    dispatch(request(runtime, arguments={"do": "x"}, idempotency_key="k"))
+    dispatch(request(runtime, tool="list_datasets"))
+    for bad in ({"tool": "no_tool"}, {"arguments": {"credits": 10**6}}, {"arguments": {"zzz": 1}}):
+        with pytest.raises(TintypeError):
+            dispatch(request(runtime, **bad))
+    rows = [(r["tool"], r["outcome"], r["credits"], r["replayed"]) for r in audit(runtime)]
+    assert sorted(rows) == sorted(
+        [
+            ("run_probe", "ok", 5, False),
+            ("run_probe", "ok", 0, True),
+            ("list_datasets", "ok", 0, False),
+            ("no_tool", "unknown_tool", 0, False),
+            ("run_probe", "insufficient_credits", 0, False),
+            ("run_probe", "invalid_arguments", 0, False),
+        ]
+    )
+    paid = next(r for r in audit(runtime) if r["credits"])
+    assert (paid["agent"], paid["door"], paid["role"]) == ("robot 2.0", "toolkit", "owner")
+    assert json.loads(paid["arguments"]) == {"do": "x"}
+
+
+def test_the_trail_holds_no_secrets_and_no_bulk() -> None:
+    text = redact(
+        {
+            "api_key": "pk_live_x",
+            "nested": {"password": "p"},
+            "points": [{"x": n} for n in range(500)],
+            "text": "y" * 5000,
+            "broken": "\ud800",
+            "huge": 10**30,
+        }
+    )
+    assert "pk_live_x" not in text
+    assert '"p"' not in text
+    assert len(text) < 600
+    assert json.loads(text)["points"] == "[500 items]"
+
+
+def test_nan_and_infinity_in_arguments_are_refused(runtime: Runtime, dispatch: Dispatcher) -> None:
+    for number in (float("nan"), float("inf")):
+        box = {"x": number, "y": 0, "w": 1, "h": 1}
+        annotations = [{"id": "a", "name": "s", "bounding_box": box}]
+        with pytest.raises(InvalidInput):
+            dispatch(
+                request(
+                    runtime,
+                    tool="save_annotations",
+                    arguments={"image_uuid": "x", "annotations": annotations},
+                )
+            )

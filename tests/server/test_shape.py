@@ -1,0 +1,163 @@
+"""The response cap: whatever is cut can be read on, item by item, until nothing is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tintype_server.dispatch.guards.shape import shape
+from tintype_server.dispatch.running import SMALLEST_BUDGET, RunningCall
+from tintype_server.runtime import Runtime, everything
+from tintype_server.settings import Settings
+from tintype_tools.call import Outcome, Picture, Request
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    opened = Runtime.open(Settings(home=tmp_path_factory.mktemp("shape")))
+    yield opened
+    opened.close()
+
+
+def running(runtime: Runtime, budget: int) -> RunningCall:
+    request = Request(
+        tool="get_annotations",
+        arguments={},
+        api_key=runtime.local_api_key(),
+        door="toolkit",
+        files=everything(),
+        max_response_tokens=budget,
+    )
+    call = RunningCall(request, runtime.studio, runtime.registry, runtime.settings)
+    call.principal = runtime.studio.keys.authenticate(request.api_key)
+    call.spec = runtime.registry.get(request.tool)
+    return call
+
+
+def shaped(runtime: Runtime, value: dict[str, Any], budget: int) -> dict[str, Any]:
+    call = running(runtime, budget)
+    return shape(call, lambda _call: Outcome(call.id, value)).value
+
+
+def read_rest(runtime: Runtime, cursor: str, budget: int) -> tuple[list[Any], list[dict[str, Any]]]:
+    request = Request(
+        tool="read_more",
+        arguments={"cursor": cursor},
+        api_key=runtime.local_api_key(),
+        door="toolkit",
+        files=everything(),
+        max_response_tokens=budget,
+    )
+    value = runtime.dispatch(request).value
+    return value["items"], value.get("_truncated", {}).get("cuts", [])
+
+
+def at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value
+
+
+def restored(runtime: Runtime, value: dict[str, Any], budget: int) -> dict[str, Any]:
+    """Undo every cut by reading on. Inner cuts come first, so that outer lists are extended last."""
+    cuts = value.pop("_truncated", {"cuts": []})["cuts"]
+    for cut in sorted(cuts, key=lambda c: -c["path"].count(".")):
+        target = at(value, cut["path"])
+        del target[cut["shown"] :]
+        _extend(runtime, target, cut["cursor"], budget)
+    return value
+
+
+def _extend(runtime: Runtime, target: list[Any], cursor: str | None, budget: int) -> None:
+    steps = 0
+    while cursor:
+        items, cuts = read_rest(runtime, cursor, budget)
+        assert items, "reading on must move on"
+        cursor = None
+        for cut in sorted(cuts, key=lambda c: -c["path"].count(".")):
+            if cut["path"] == "items":
+                cursor = cut["cursor"]
+                del items[cut["shown"] :]
+            else:
+                inner = at(items, cut["path"].removeprefix("items."))
+                del inner[cut["shown"] :]
+                _extend(runtime, inner, cut["cursor"], budget)
+        target += items
+        steps += 1
+        assert steps < 2000
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
+leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(texts, inner, max_size=6),
+    max_leaves=300,
+)
+
+
+@given(value=st.dictionaries(st.text("abcdefgh", min_size=1, max_size=5), values, max_size=6))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_is_lost(runtime: Runtime, value: dict[str, Any]) -> None:
+    cut = shaped(runtime, value, SMALLEST_BUDGET)
+    has_dotted_keys = "." in json.dumps(value)
+    if "_truncated" in cut and not has_dotted_keys:
+        assert restored(runtime, cut, SMALLEST_BUDGET) == value
+
+
+@pytest.mark.parametrize("count", [10, 300, 5000])
+def test_long_lists_fit_the_budget_and_come_back_whole(runtime: Runtime, count: int) -> None:
+    value = {"name": "d", "images": [{"id": str(n), "filename": f"{n:06}.jpg"} for n in range(count)]}
+    cut = shaped(runtime, value, 2000)
+    assert len(json.dumps(cut, separators=(",", ":"))) <= 2000 * 4
+    assert restored(runtime, cut, 2000) == value
+
+
+def test_one_item_that_is_too_large_is_cut_inside(runtime: Runtime) -> None:
+    ring = [{"x": n, "y": n} for n in range(5000)]
+    value = {"annotations": [{"id": "a", "polygon": {"paths": [ring]}}, {"id": "b"}], "count": 2}
+    cut = shaped(runtime, value, 1000)
+    paths = {c["path"] for c in cut["_truncated"]["cuts"]}
+    assert paths == {"annotations", "annotations.0.polygon.paths.0"}
+    assert len(json.dumps(cut, separators=(",", ":"))) <= 1000 * 4 * 1.2
+    assert restored(runtime, cut, 1000) == value
+
+
+def test_what_fits_is_left_alone(runtime: Runtime) -> None:
+    value = {"items": list(range(100))}
+    assert shaped(runtime, value, 5000) is value
+
+
+def test_no_cap_means_no_cap(runtime: Runtime) -> None:
+    value = {"items": list(range(100_000))}
+    assert shaped(runtime, value, 0) is value
+
+
+def test_pictures_take_their_share_of_the_budget(runtime: Runtime) -> None:
+    call = running(runtime, 3000)
+    value = {"items": [f"item {n}" for n in range(500)]}
+    picture = Picture(b"", "image/png", 1000, 1500)
+    outcome = shape(call, lambda _call: Outcome(call.id, value, (picture,)))
+    assert "_truncated" in outcome.value
+    assert outcome.pictures == (picture,)
+
+
+def test_a_handle_is_only_for_its_key_and_lasts_an_hour(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from tintype_studio import clock
+    from tintype_studio.errors import NotFound
+
+    cursor = shaped(runtime, {"items": list(range(9000))}, 500)["_truncated"]["cuts"][0]["cursor"]
+    later = clock.now() + timedelta(minutes=61)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    with pytest.raises(NotFound):
+        read_rest(runtime, cursor, 500)

@@ -1,0 +1,190 @@
+"""The registry: one file per tool, no drift, and rules that every tool keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from tintype_studio.identity.roles import Role
+from tintype_tools.call import Call
+from tintype_tools.export import REGISTRY_SCHEMA, snapshot_text
+from tintype_tools.registry import CATALOG, Registry, load_registry
+from tintype_tools.snapshot import as_mcp_tool, load_snapshot, snapshot_path, visible_tools
+from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
+
+REGISTRY = load_registry()
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+TOOLS = {tool["name"]: tool for tool in load_snapshot()["tools"]}
+
+SEED = {
+    # name: (role, cost, idempotent, required arguments, optional arguments)
+    "list_datasets": ("viewer", 0, True, [], ["limit"]),
+    "get_dataset": ("viewer", 0, True, ["name"], ["images_limit", "include_images"]),
+    "create_dataset": ("member", 0, False, ["name"], ["description"]),
+    "delete_dataset": ("admin", 0, True, ["name"], []),
+    "upload_image": ("member", 0, False, ["dataset_name", "file_path"], ["folder_path"]),
+    "upload_dataset_from_folder": (
+        "member",
+        0,
+        False,
+        ["dataset_name", "folder"],
+        ["max_workers", "organize_by_class", "skip_existing"],
+    ),
+    "delete_image": ("member", 0, True, ["image_uuid"], []),
+    "get_annotations": ("viewer", 0, True, ["image_uuid"], []),
+    "save_annotations": ("member", 0, True, ["annotations", "image_uuid"], []),
+    "auto_annotate_box": (
+        "member",
+        1,
+        False,
+        ["box", "dataset_name", "image_filename", "name"],
+        ["confidence_threshold", "negative_boxes", "return_polygon"],
+    ),
+    "create_export": (
+        "member",
+        0,
+        False,
+        ["dataset_name", "name"],
+        ["class_filter", "format", "include_images", "status_filter"],
+    ),
+    "list_exports": ("viewer", 0, True, [], ["limit"]),
+    "download_export": ("viewer", 0, True, ["dataset_name", "export_name", "output_path"], []),
+    "get_credit_balance": ("viewer", 0, True, [], []),
+    "estimate_credit_cost": ("viewer", 0, True, ["operation"], ["quantity"]),
+}
+"""The seed's table, as far as these tools go."""
+
+
+@pytest.mark.parametrize("name", SEED)
+def test_the_seeds_tools_keep_their_contract(name: str) -> None:
+    tool = TOOLS[name]
+    schema = tool["input_schema"]
+    required = sorted(schema.get("required", []))
+    optional = sorted(set(schema["properties"]) - set(required))
+    assert (tool["required_role"], tool["credit_cost"], tool["idempotent"], required, optional) == SEED[name]
+
+
+def test_registry_json_is_what_the_code_says() -> None:
+    assert snapshot_path().read_text() == snapshot_text(REGISTRY), "run `tintype registry export`"
+
+
+def test_registry_json_follows_its_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(REGISTRY_SCHEMA)
+    jsonschema.validate(load_snapshot(), REGISTRY_SCHEMA)
+
+
+def test_a_tool_is_its_file() -> None:
+    assert {p.stem for p in CATALOG.glob("[a-z]*.py")} == {tool.name for tool in REGISTRY}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_what_agents_see_of_a_tool_changes_only_on_purpose(name: str) -> None:
+    """One snapshot per tool. Write them anew with UPDATE_SNAPSHOTS=1 and look at the diff."""
+    file = SNAPSHOTS / f"{name}.json"
+    current = json.dumps(as_mcp_tool(TOOLS[name]), indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(current)
+    assert file.exists(), "no snapshot: run with UPDATE_SNAPSHOTS=1"
+    assert file.read_text() == current
+
+
+def test_no_snapshot_is_left_over() -> None:
+    assert {p.stem for p in SNAPSHOTS.glob("*.json")} == set(TOOLS)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_schemas_are_portable(name: str) -> None:
+    text = json.dumps(TOOLS[name]["input_schema"])
+    assert "$ref" not in text
+    assert "$defs" not in text
+    assert '"discriminator"' not in text
+    for prop in TOOLS[name]["input_schema"]["properties"].values():
+        assert prop.get("description"), "an argument has no description"
+
+
+def test_the_tool_list_fits_an_agents_context() -> None:
+    listed = [as_mcp_tool(tool) for tool in TOOLS.values()]
+    assert len(listed) <= 25
+    assert len(json.dumps(listed)) / 4 < 6_000
+
+
+def test_roles_see_what_they_may_call() -> None:
+    counts = [len(visible_tools(role, None)) for role in ("viewer", "member", "admin", "owner")]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[1] < counts[2] == len(TOOLS)
+    assert {t["toolset"] for t in visible_tools("owner", frozenset({"exports"}))} == {"exports"}
+
+
+class _Args(Args):
+    pass
+
+
+class _Result(Result):
+    pass
+
+
+def _spec(**changes: object) -> ToolSpec:
+    values: dict[str, object] = {
+        "name": "do_thing",
+        "title": "Do a thing",
+        "category": Category.DATASETS,
+        "toolset": "datasets",
+        "description": "Use when testing.",
+        "args": _Args,
+        "result": _Result,
+        "required_role": Role.MEMBER,
+        "idempotent": True,
+        "effect": Effect.WRITE,
+        "handler": lambda _args, _call: _Result(),
+    }
+    return ToolSpec.model_validate({**values, **changes})
+
+
+class _Open(Args):
+    model_config = {"extra": "ignore"}
+
+
+class _Nested(Args):
+    inner: list[_Open]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Thing"}, "verb_noun"),
+        ({"description": "Does a thing."}, "Use when"),
+        ({"description": "Use when " + "x" * 1024}, "at most 1024"),
+        ({"args": _Open}, "forbid unknown keys"),
+        ({"args": _Nested}, "forbid unknown keys"),
+        ({"credit_cost": 3}, "go together"),
+        ({"effect": Effect.SPEND, "credit_cost": 1}, "go together"),
+        ({"quote": lambda _args: Quote("x", 1)}, "go together"),
+        ({"effect": Effect.READ, "idempotent": False}, "a read is idempotent"),
+    ],
+)
+def test_contradictions_are_refused_at_registration(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        _spec(**changes)
+
+
+def test_a_sound_spec_is_accepted_and_frozen() -> None:
+    spec = _spec()
+    with pytest.raises(ValidationError):
+        spec.name = "other_thing"  # type: ignore[misc]
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two tools"):
+        Registry([_spec(), _spec()])
+
+
+def test_the_running_call_is_a_call() -> None:
+    from tintype_server.dispatch.running import RunningCall
+
+    assert {n for n in vars(Call) if not n.startswith("_")} <= set(dir(RunningCall))
