@@ -49,8 +49,12 @@ class Runtime:
 
 
 def working_folder_files(settings: Settings) -> LocalFiles:
-    """The working folder and the configured roots: what stdio and the toolkit may touch."""
-    return LocalFiles.under(Path.cwd(), *settings.roots)
+    """The working folder and the configured roots: what stdio and the toolkit may touch.
+
+    Some hosts start their servers in the file system's root; that opens nothing.
+    """
+    here = Path.cwd()
+    return LocalFiles.under(*([here] if here != Path(here.anchor) else []), *settings.roots)
 
 
 def configured_files(settings: Settings) -> LocalFiles:

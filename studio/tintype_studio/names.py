@@ -55,7 +55,7 @@ def _problem(name: str, max_length: int) -> str | None:
 
 
 def clean_folder(folder: str) -> str:
-    """Validate a virtual folder such as ``/stop/night``; returned with a leading slash and no trailing one."""
+    """Validate a virtual folder (``/stop/night``); returned with a leading slash and no trailing one."""
     parts = [p for p in folder.split("/") if p]
     cleaned = "/" + "/".join(clean_name(p, "Folder") for p in parts)
     if len(cleaned) > MAX_FOLDER_LENGTH:

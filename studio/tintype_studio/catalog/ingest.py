@@ -313,7 +313,7 @@ def read_image_file(path: Path) -> bytes:
     """A file's bytes, refused before reading when it is over the size limit or not a regular file."""
     if not path.is_file():
         raise InvalidInput(
-            f"There is no file {printable(path.name)!r} at this path.",
+            f"There is no regular file {printable(path.name)!r} at this path.",
             code="file_not_found",
             fix="Check the path; it must name one picture file.",
         )

@@ -1,0 +1,21 @@
+# At most ten verbs. CI runs the same ones.
+PY ?= .venv/bin/python
+
+install: ## virtual environment with the test extra
+	python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[test]'
+check: ## format, lint, types, registry drift
+	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy && $(PY) -m tintype_server registry check
+test: ## all tests
+	$(PY) -m pytest
+registry: ## write registry.json and docs/tools.md
+	$(PY) -m tintype_server registry export
+demo: ## the main job, end to end
+	$(PY) -m tintype_server demo
+bench: ## short form of every benchmark
+	for b in benchmarks/bench_*.py; do $(PY) $$b --quick || exit 1; done
+ci: ## what CI runs
+	bash .ci/run
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+.PHONY: install check test registry demo bench ci help
