@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ from tintype_studio.studio import Studio, Workspace
 
 def test_a_failed_write_changes_nothing(studio: Studio, owner: Principal) -> None:
     studio.datasets.create(owner, name="signs")
-    with pytest.raises(ZeroDivisionError), studio.database.write() as connection:
-        connection.execute(sa.update(datasets).values(name="changed"))
-        _ = 1 / 0
+
+    def fail() -> None:
+        with studio.database.write() as connection:
+            connection.execute(sa.update(datasets).values(name="changed"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert [d.name for d in studio.datasets.list(owner)] == ["signs"]
 
 
@@ -56,10 +62,8 @@ def test_sixteen_threads_and_two_handles_write_at_once(
 
 
 def test_a_naive_time_is_refused(studio: Studio, owner: Principal) -> None:
-    from datetime import datetime
-
     with pytest.raises(sa.exc.StatementError, match="naive"), studio.database.write() as connection:
-        connection.execute(sa.update(datasets).values(updated_at=datetime(2026, 1, 1)))  # noqa: DTZ001
+        connection.execute(sa.update(datasets).values(updated_at=datetime(2026, 1, 1)))
 
 
 def test_times_come_back_aware(studio: Studio, owner: Principal) -> None:

@@ -107,7 +107,7 @@ def test_a_newer_schema_is_refused_and_left_alone(home: Path) -> None:
 def test_a_failed_migration_leaves_the_database_as_it_was(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no")
 
     monkeypatch.setattr("alembic.op.batch_alter_table", fail)

@@ -39,7 +39,21 @@ REFUSED = {
     "too long": "a" * 121,
 }
 
-TAKEN = ["a", "A b", "..a", "a..", "...", "ключ", "交通标志", "👩‍🚒", "a'b\"c", "a&b=c;d", "a" * 120, "-", "_"]
+TAKEN = [
+    "a",
+    "A b",
+    "..a",
+    "a..",
+    "...",
+    "ключ",
+    "交通标志",
+    "👩‍🚒",
+    "a'b\"c",
+    "a&b=c;d",
+    "a" * 120,
+    "-",
+    "_",
+]
 
 
 @pytest.mark.parametrize("name", REFUSED.values(), ids=REFUSED.keys())

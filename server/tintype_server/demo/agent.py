@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tintype_tools.snapshot import NAMESPACE
 
-SHOWN = 150
-"""Characters of an answer that are printed."""
+SHOWN = 400
+"""Characters of an answer that are printed at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +67,21 @@ class Agent:
 
     def _show(self, tool: str, arguments: dict[str, Any], answer: Answer, key: str | None) -> None:
         given = ", ".join(f"{k}={_short(v, 60)}" for k, v in arguments.items())
-        suffix = f"  [dim]idempotency key {key}[/dim]" if key else ""
-        self._console.print(f"  [bold cyan]→[/] {tool}({escape(given)}){suffix}", highlight=False)
+        suffix = f"  [dim]idempotency key {key}[/]" if key else ""
+        self.line(f"[bold cyan]→[/] {tool}({escape(given)}){suffix}")
         if answer.is_error:
             error = answer.value["error"]
-            self._console.print(
-                f"  [bold red]✗[/] {error['code']}: {escape(error['message'])}\n"
-                f"    [dim]fix: {escape(error['fix'])}[/dim]",
-                highlight=False,
-            )
+            self.line(f"[bold red]✗[/] {error['code']}: {escape(error['message'])}")
+            self.line(f"  [dim]fix: {escape(error['fix'])}[/]")
             return
-        marks = " [yellow](replayed)[/]" if answer.replayed else ""
-        marks += f" [yellow]({answer.credits} credit)[/]" if answer.credits else ""
-        marks += " [magenta]+ picture[/]" if answer.pictures else ""
-        self._console.print(
-            f"  [bold green]←[/] {escape(_short(answer.value, SHOWN))}{marks}", highlight=False
-        )
+        marks = "[yellow](replayed)[/] " if answer.replayed else ""
+        marks += f"[yellow]({answer.credits} credit)[/] " if answer.credits else ""
+        marks += "[magenta](+ picture)[/] " if answer.pictures else ""
+        self.line(f"[bold green]←[/] {marks}{escape(_short(answer.value, SHOWN))}")
+
+    def line(self, text: str) -> None:
+        """One line, cut at the terminal's edge."""
+        self._console.print(f"  {text}", highlight=False, no_wrap=True, overflow="ellipsis")
 
 
 def _answer(result: Any) -> Answer:

@@ -46,9 +46,9 @@ class Labels:
         width, height = image["width"], image["height"]
         share = CENTRAL_SHARE
         box = {
-            "x": width * (1 - share) / 2,
-            "y": height * (1 - share) / 2,
-            "w": width * share,
-            "h": height * share,
+            "x": round(width * (1 - share) / 2, 1),
+            "y": round(height * (1 - share) / 2, 1),
+            "w": round(width * share, 1),
+            "h": round(height * share, 1),
         }
         return [Prompt("object", box)]

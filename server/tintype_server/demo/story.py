@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from tintype_studio.identity.roles import Role
 DATASET = "demo"
 LABELLED_AT_MOST = 12
 """Pictures of a user's own folder that the demo labels; all are uploaded."""
-SMALL_BUDGET = 600
+SMALL_BUDGET = 300
 """Tokens; makes a short list overflow."""
+LOG_WIDTH = 120
+"""Columns when the output is not a terminal."""
 MARKER = ".tintype-demo"
 
 
@@ -193,16 +194,16 @@ class Story:
             answer = await agent.call("get_dataset", {"name": DATASET, "include_images": True}, quiet=True)
             shown = len(answer.value["images"])
             cuts = answer.value.get("_truncated", {}).get("cuts", [])
-            self._console.print(f"  [bold cyan]→[/] get_dataset(name={DATASET!r}, include_images=true)")
-            self._console.print(
-                f"  [bold green]←[/] {shown} of {len(self._images)} images; _truncated: {cuts}"
-            )
+            agent.line(f"[bold cyan]→[/] get_dataset(name={DATASET!r}, include_images=true)")
+            agent.line(f"[bold green]←[/] {shown} of {len(self._images)} images; _truncated: {cuts}")
+            if not cuts:
+                self._console.print("  [dim]So few pictures fit the budget; nothing had to be cut.[/]")
             while cuts:
                 answer = await agent.call("read_more", {"cursor": cuts[0]["cursor"]}, quiet=True)
                 shown += len(answer.value["items"])
                 cuts = answer.value.get("_truncated", {}).get("cuts", [])
-                self._console.print(
-                    "  [bold cyan]→[/] read_more(cursor=…)  "
+                agent.line("[bold cyan]→[/] read_more(cursor=…)")
+                agent.line(
                     f"[bold green]←[/] {len(answer.value['items'])} more: {shown} of {len(self._images)}"
                 )
 
@@ -220,6 +221,9 @@ def _place(image: dict[str, Any]) -> str:
     return f"{image['folder']}/{image['filename']}".lstrip("/")
 
 
-async def tell(folder: Path | None, out: Path, make_console: Callable[[], Console] = Console) -> int:
-    """Run the demo."""
-    return await Story(folder, out, make_console()).tell()
+async def tell(folder: Path | None, out: Path) -> int:
+    """Run the demo on this terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    return await Story(folder, out, console).tell()

@@ -20,7 +20,7 @@ from tintype_tools.spec import Args, ToolSpec
 
 SIGNED_URL_SECONDS = 3600
 
-SMALLEST_BUDGET = 500
+SMALLEST_BUDGET = 300
 """Tokens. Below this the mark that says what was cut would not fit."""
 
 log = logging.getLogger("tintype")

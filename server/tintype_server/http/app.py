@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from mcp.server.sse import SseServerTransport
-from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from tintype_server.http.blobs import BlobRoutes
 from tintype_server.http.credentials import RequireKey, api_key_of
+from tintype_server.http.streamable import Streamable
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
 from tintype_server.mcp.server import Caller, CallerOf, build_server
 from tintype_server.runtime import Runtime, configured_files
@@ -34,13 +34,13 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
     names: a web page that resolves its own name to this address must not reach the server.
     """
     security = _transport_security(runtime, allowed_hosts)
-    streamable = build_server(runtime, _caller_of(runtime, "http"))
-    streamable.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
-    manager = streamable.session_manager
+    streamable = Streamable(
+        build_server(runtime, _caller_of(runtime, "http")), security, max_body_bytes=MAX_BODY_BYTES
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with manager.run():
+        async with streamable.run():
             yield
 
     app = FastAPI(title="Tintype", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -48,13 +48,14 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
     keys = runtime.studio.keys
     app.router.routes.extend(
         [
+            # First, because every route before it is tried on every call.
+            Route("/mcp", RequireKey(streamable, keys)),
             Route("/healthz", _health),
             Route(f"{API}/tools.json", tools.registry),
             Route(f"{API}/tools", tools.registry),
             Route(f"{API}/tools/", tools.registry),
             Route(f"{API}/_dispatch/{{tool}}", tools.dispatch, methods=["POST"]),
             Route("/_blob/{token}", blobs.download),
-            Route("/mcp", RequireKey(StreamableHTTPASGIApp(manager), keys)),
             *_sse_routes(runtime, security),
         ]
     )
@@ -91,11 +92,17 @@ def _caller_of(runtime: Runtime, door: str) -> CallerOf:
             api_key=api_key_of(request),
             door=door,
             files=files,
-            base_url=str(request.base_url).rstrip("/"),
+            base_url=_address(request),
             max_response_tokens=int(budget) if budget.isdecimal() else None,
         )
 
     return caller_of
+
+
+def _address(request: Request) -> str:
+    """Where the caller reached this server. The SDK has checked the Host header by now."""
+    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    return f"{request.scope['scheme']}://{request.headers.get('host', '')}{root}".rstrip("/")
 
 
 def _transport_security(runtime: Runtime, allowed_hosts: Sequence[str]) -> TransportSecuritySettings:
@@ -124,9 +131,7 @@ async def _refused(_request: Request, error: Any) -> Response:
 
 async def _wrong_address(_request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        return error_response(
-            MethodNotAllowed("This address does not take this method.")
-        )
+        return error_response(MethodNotAllowed("This address does not take this method."))
     return error_response(NotFound("There is nothing at this address.", fix="Check the path."))
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from functools import lru_cache
+
+from anyio import to_thread
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tintype_studio.errors import TintypeError
-
-if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from tintype_studio.identity.keys import Keys
+from tintype_studio.identity.keys import Keys
 
 
 def api_key_of(connection: HTTPConnection) -> str | None:
@@ -37,11 +38,6 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then hand on."""
-        from anyio import to_thread
-        from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-        from mcp.server.auth.provider import AccessToken
-        from starlette.requests import HTTPConnection
-
         key = api_key_of(HTTPConnection(scope))
         try:
             principal = self._keys.cached(key)
@@ -50,10 +46,14 @@ class RequireKey:
         except TintypeError as error:
             await send_json(send, error.status, error_body(error), {"WWW-Authenticate": "Bearer"})
             return
-        # The SDK compares this identity before it lets a request into an existing session.
-        token = AccessToken(token="", client_id=principal.key_uuid, scopes=[], subject=principal.key_uuid)
-        scope["user"] = AuthenticatedUser(token)
+        scope["user"] = _session_owner(principal.key_uuid)
         await self._app(scope, receive, send)
+
+
+@lru_cache(maxsize=1024)
+def _session_owner(key_uuid: str) -> AuthenticatedUser:
+    """What the SDK compares before it lets a request into an existing session."""
+    return AuthenticatedUser(AccessToken(token="", client_id=key_uuid, scopes=[], subject=key_uuid))
 
 
 async def send_json(

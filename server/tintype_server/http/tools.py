@@ -33,7 +33,9 @@ class ToolRoutes:
 
     async def registry(self, request: HttpRequest) -> Response:
         """``GET /tools.json``: the documented registry payload, the same bytes for every caller."""
-        await to_thread.run_sync(self._runtime.studio.keys.authenticate, api_key_of(request))
+        keys, key = self._runtime.studio.keys, api_key_of(request)
+        if keys.cached(key) is None:
+            await to_thread.run_sync(keys.authenticate, key)
         headers = {"ETag": self._etag, "Cache-Control": "private, max-age=60"}
         if self._etag in {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}:
             return Response(status_code=304, headers=headers)

@@ -63,6 +63,12 @@ Label = Annotated[
     AfterValidator(_composed),  # class names are stored so; two spellings of one name must meet
 ]
 
+# Any JSON is kept; agents are shown the two forms that make sense.
+_Attribute = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": True}]})
+]
+Attributes = Annotated[list[_Attribute], Field(max_length=200), AfterValidator(_storable)]
+
 
 class Strict(BaseModel):
     """Base: unknown keys are an error."""
@@ -108,9 +114,7 @@ class _Annotation(Strict):
     name: Label = Field(description="Class label; must be a class of the dataset.")
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     created_by: Annotated[str, StringConstraints(max_length=128)] | None = None
-    attributes: Annotated[list[Any], Field(max_length=200), AfterValidator(_storable)] = Field(
-        default_factory=list, description="User-defined metadata, stored as it is."
-    )
+    attributes: Attributes = Field(default_factory=list, description="User-defined metadata, kept as it is.")
 
 
 class BBoxAnnotation(_Annotation):

@@ -6,8 +6,10 @@ are unique within the organization, case-sensitive.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,6 +19,7 @@ from tintype_studio.identity.bootstrap import DEFAULT_PROJECT
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import (
     annotation_sets,
     dataset_classes,
@@ -27,8 +30,8 @@ from tintype_studio.storage.tables import (
 
 DEFAULT_SET = "default"
 
-# Most calls begin with this lookup: one statement, built once, takes a quarter of the time of the plain way.
-_BY_NAME = (
+# Most calls begin with this lookup.
+_BY_NAME = Prepared(
     sa.select(
         datasets,
         dataset_classes.c.name.label("class_name"),
@@ -160,7 +163,7 @@ class Datasets:
                 .all()
             )
             classes = _classes_of(connection, [row["id"] for row in rows])
-        return [_dataset(row, principal, classes.get(row["id"], [])) for row in rows]
+        return [_dataset(dict(row), principal, classes.get(row["id"], [])) for row in rows]
 
     def delete(self, principal: Principal, name: str) -> DeletedCounts:
         """Put a dataset and its samples into the recycle bin; the name is free again at once."""
@@ -179,12 +182,8 @@ class Datasets:
 
     def get_in(self, connection: sa.Connection, principal: Principal, name: str) -> Dataset:
         """A dataset by name inside the caller's transaction."""
-        rows = (
-            connection.execute(
-                _BY_NAME, {"organization_id": principal.organization_id, "name": lookup_name(name)}
-            )
-            .mappings()
-            .all()
+        rows = _BY_NAME.all(
+            connection, {"organization_id": principal.organization_id, "name": lookup_name(name)}
         )
         if not rows:
             raise NotFound(
@@ -214,7 +213,7 @@ def _classes_of(connection: sa.Connection, dataset_ids: list[int]) -> dict[int, 
     return found
 
 
-def _dataset(row: sa.RowMapping, principal: Principal, classes: list[DatasetClass]) -> Dataset:
+def _dataset(row: Mapping[str, Any], principal: Principal, classes: list[DatasetClass]) -> Dataset:
     return Dataset(
         row_id=row["id"],
         id=row["uuid"],

@@ -105,7 +105,7 @@ class Ledger:
             remaining = self.available(principal)
             whose = "this key's cap leaves" if refused.by_key else "the organization has"
             raise PaymentRequired(
-                f"This call costs {amount} credits and {whose} {remaining}.",
+                f"This call costs {amount} {'credit' if amount == 1 else 'credits'} and {whose} {remaining}.",
                 required=amount,
                 remaining=remaining,
                 code="key_cap_reached" if refused.by_key else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -13,9 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tintype_studio.errors import InvalidInput, Unavailable
 
+BUSY_SECONDS = 30
 SQLITE_PRAGMAS = (
-    "busy_timeout=30000",
-    "journal_mode=WAL",
+    f"busy_timeout={BUSY_SECONDS * 1000}",
     "synchronous=FULL",
     "foreign_keys=ON",
 )
@@ -63,6 +65,20 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in SQLITE_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+    _use_wal(connection)
+
+
+def _use_wal(connection: Any) -> None:
+    # Of several processes that make the file at once, SQLite refuses some without honouring the timeout.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -16,7 +16,7 @@ from tintype_server.dispatch.running import Next, RunningCall
 from tintype_tools.call import Outcome
 
 BYTES_PER_TOKEN = 4
-MARKER_BYTES = 700
+MARKER_BYTES = 600
 """Room kept for ``_truncated`` itself."""
 
 

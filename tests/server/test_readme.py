@@ -1,0 +1,93 @@
+"""The README's snippets work as written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from click.testing import CliRunner
+from mcp import Client, StdioServerParameters
+
+from tintype_server.cli.config import HOSTS
+from tintype_server.cli.group import root
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A user's shell: ``tintype`` on the PATH, a home folder of their own."""
+    (tmp_path / "Pictures").mkdir()
+    scripts = str(Path(sys.executable).parent)
+    yield {"PATH": f"{scripts}{os.pathsep}/usr/bin:/bin", "HOME": str(tmp_path)}
+
+
+async def _tools(server: dict[str, Any], environment: dict[str, str], cwd: str) -> list[str]:
+    parameters = StdioServerParameters(
+        command=server["command"], args=server["args"], env=environment, cwd=cwd
+    )
+    async with Client(parameters) as client:
+        listed = await client.list_tools()
+        await client.call_tool("list_datasets", {})
+    return [tool.name for tool in listed.tools]
+
+
+@pytest.mark.parametrize("snippet", blocks("json"))
+def test_host_snippets_start_a_working_server(
+    snippet: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (server,) = json.loads(snippet)["mcpServers"].values()
+    assert "create_dataset" in anyio.run(_tools, server, environment, str(tmp_path))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_printed_configurations_work_without_a_path(host: str, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        result = CliRunner().invoke(root, ["--home", str(tmp_path / "home"), "config", host])
+    snippet = json.loads(result.stdout)
+    (server,) = (snippet.get("mcpServers") or snippet["servers"]).values()
+    assert "create_dataset" in anyio.run(_tools, server, {"PATH": "/usr/bin", "HOME": str(tmp_path)}, "/")
+
+
+def test_the_python_block_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TINTYPE_HOME", str(tmp_path / "home"))
+    (block,) = blocks("python")
+    names: dict[str, Any] = {}
+    exec(block, names)  # the README's own words
+    assert names["result"] == {"datasets": [], "count": 0}
+    assert {"name", "description", "input_schema"} == set(names["tools"][0])
+
+
+def test_the_command_line_block_runs(tmp_path: Path, folder_of_pictures: Path) -> None:
+    import shlex
+    import subprocess
+
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{scripts}:/usr/bin:/bin", "TINTYPE_HOME": str(tmp_path / "home")}
+    (block,) = [b for b in blocks("bash") if "tintype tools" in b]
+    for line in block.splitlines():
+        subprocess.run(shlex.split(line), env=environment, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_the_server_block_names_real_commands() -> None:
+    (block,) = [b for b in blocks("bash") if "tintype serve" in b]
+    for line in block.splitlines():
+        words = line.split("#")[0].split()[1:]
+        command = [w for w in words if not w.startswith("-")][:2]
+        shown = CliRunner().invoke(root, [*(command[:1] if command[0] == "serve" else command), "--help"])
+        assert shown.exit_code == 0
+        assert all(flag in shown.output for flag in words if flag.startswith("--"))
