@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from PIL import Image
 from support.doors import Site
 from support.pictures import jpeg
 
@@ -167,6 +169,9 @@ def test_images_and_exports_come_by_signed_link(site: Site, http: httpx.Client) 
     assert response.content == data
     assert response.headers["content-type"] == "image/jpeg"
     assert response.headers["content-disposition"].startswith("attachment")
+    small = httpx.get(image["image_url"], params={"thumbnail": 30})
+    assert Image.open(io.BytesIO(small.content)).size == (80, 60)  # never enlarged
+    assert httpx.get(image["image_url"], params={"thumbnail": "x"}).status_code == 422
     export = http.post(
         f"{API}/_dispatch/create_export",
         json={"dataset_name": "links", "name": "all", "status_filter": "all", "format": "coco"},

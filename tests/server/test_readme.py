@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,11 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path) -> dict[str, str]:
     """A user's shell: ``tintype`` on the PATH, a home folder of their own."""
     (tmp_path / "Pictures").mkdir()
     scripts = str(Path(sys.executable).parent)
-    yield {"PATH": f"{scripts}{os.pathsep}/usr/bin:/bin", "HOME": str(tmp_path)}
+    return {"PATH": f"{scripts}{os.pathsep}/usr/bin:/bin", "HOME": str(tmp_path)}
 
 
 async def _tools(server: dict[str, Any], environment: dict[str, str], cwd: str) -> list[str]:

@@ -143,5 +143,8 @@ def test_a_disk_that_fills_up_inside_a_blob_leaves_no_blob(spawn: Any) -> None:
     assert answer.strip() == "storage_failed []"
 
 
-def test_keys_spread_over_two_levels_of_folders() -> None:
-    assert blob_key(DIGEST) == f"sha256/{DIGEST[:2]}/{DIGEST[2:4]}/{DIGEST}"
+def test_keys_spread_over_folders_and_end_in_the_digest() -> None:
+    keys = [blob_key(hashlib.sha256(bytes([n])).hexdigest()) for n in range(256)]
+    assert len(set(keys)) == 256
+    assert len({key.rpartition("/")[0] for key in keys}) > 100
+    assert blob_key(DIGEST).endswith(f"/{DIGEST}")

@@ -268,6 +268,30 @@ def test_a_dead_processs_export_is_failed_at_the_next_start_and_a_living_ones_is
     assert create(studio, owner).status == "completed"
 
 
+def test_an_export_that_ends_while_a_starting_process_looks_at_it_stays_completed(
+    studio: Studio, owner: Principal, images: list[Sample], open_studio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building, go_on = threading.Event(), threading.Event()
+
+    def progress(*_: object) -> None:
+        building.set()
+        go_on.wait(10)
+
+    builder = threading.Thread(target=lambda: create(studio, owner, progress=progress))
+    builder.start()
+    building.wait(10)
+    starting = open_studio()
+
+    def ends_now(_instance: str) -> bool:
+        go_on.set()
+        builder.join()
+        return True
+
+    monkeypatch.setattr(starting.liveness, "is_dead", ends_now)
+    starting.exports.fail_dead()
+    assert statuses(studio, owner) == {"first": "completed"}
+
+
 def test_an_export_keeps_its_bytes_when_the_dataset_changes(
     studio: Studio, owner: Principal, images: list[Sample], boxes: Any
 ) -> None:

@@ -80,12 +80,20 @@ def expect_one_failure(
     assert str(root.parent) not in report.failures[0].reason
 
 
-def test_a_file_of_51_megabytes_is_refused_unread(
+def test_a_huge_file_is_refused_unread(
     studio: Studio, dataset: Dataset, folder: Any, good: Any, picture: Any
 ) -> None:
-    root = folder(good | {"stop/huge.jpg": picture()})
-    os.truncate(root / "stop" / "huge.jpg", 51 << 20)
-    expect_one_failure(studio, dataset, root, "stop/huge.jpg", "file_too_large")
+    """64 GiB on paper (a sparse file): reading it would be noticed."""
+    root = folder(good | {"stop/51.jpg": picture(), "stop/huge.jpg": picture()})
+    os.truncate(root / "stop" / "51.jpg", 51 << 20)
+    os.truncate(root / "stop" / "huge.jpg", 64 << 30)
+    report = studio.ingest.add_folder(dataset, root)
+    assert codes(report) == {"stop/51.jpg": "file_too_large", "stop/huge.jpg": "file_too_large"}
+    assert ["51.0 MiB" in report.failures[0].reason, "65536.0 MiB" in report.failures[1].reason] == [
+        True,
+        True,
+    ]
+    assert numbers(report) == (5, 3, 0, 2)
 
 
 def test_a_link_that_leads_outside_is_refused(

@@ -91,13 +91,21 @@ def test_a_second_run_still_reports_the_file_that_has_no_place(
     assert codes(second) == {"stop/night/1.jpg": "conflict"}
 
 
-def test_names_in_any_script_are_kept_and_folders_with_decomposed_names_are_skipped_on_the_second_run(
+def test_a_second_run_reads_no_file_again_whatever_its_name(
     studio: Studio, dataset: Dataset, folder: Any, picture: Any
 ) -> None:
-    root = folder({"cafe\u0301/e\u0301.jpg": picture(1), "знак/стоп 1.jpg": picture(2)})
-    assert numbers(studio.ingest.add_folder(dataset, root)) == (2, 2, 0, 0)
-    assert set(places(studio, dataset)) == {"/caf\u00e9/\u00e9.jpg", "/знак/стоп 1.jpg"}
-    assert numbers(studio.ingest.add_folder(dataset, root)) == (2, 0, 2, 0)
+    files = {
+        "cafe\u0301/e\u0301.jpg": picture(1),
+        "знак/стоп 1.jpg": picture(2),
+        "a.heic": picture(3, kind="HEIF"),
+    }
+    root = folder(files)
+    assert numbers(studio.ingest.add_folder(dataset, root)) == (3, 3, 0, 0)
+    assert set(places(studio, dataset)) == {"/caf\u00e9/\u00e9.jpg", "/знак/стоп 1.jpg", "/a.png"}
+    read: list[Path] = []
+    report = studio.ingest.add_folder(dataset, root, allowed=lambda path: not read.append(path))
+    assert numbers(report) == (3, 0, 3, 0)
+    assert read == []
 
 
 def test_hidden_and_other_files_are_left_alone(

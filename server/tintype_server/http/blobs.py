@@ -1,4 +1,7 @@
-"""Signed downloads: ``GET /_blob/{token}``. The token says which bytes, and until when."""
+"""Signed downloads: ``GET /_blob/{token}``. The token says which bytes, and until when.
+
+An image's link also gives a small JPEG of it, with ``?thumbnail=256``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tintype_server.runtime import Runtime
-from tintype_studio.errors import Forbidden
+from tintype_studio.errors import Forbidden, InvalidInput
+
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=3600"}
 
 
 class BlobRoutes:
@@ -28,6 +33,8 @@ class BlobRoutes:
                 fix="Call the tool that gave the link again for a fresh one.",
             )
         sha256 = str(claims["sha"])
+        if "thumbnail" in request.query_params and str(claims["ct"]).startswith("image/"):
+            return await self._thumbnail(sha256, request.query_params["thumbnail"])
         size = await to_thread.run_sync(self._runtime.studio.blobs.size, sha256)
         return StreamingResponse(
             self._runtime.studio.blobs.stream(sha256),
@@ -35,7 +42,13 @@ class BlobRoutes:
             headers={
                 "Content-Length": str(size),
                 "Content-Disposition": f"attachment; filename*=UTF-8''{quote(str(claims['fn']))}",
-                "X-Content-Type-Options": "nosniff",
-                "Cache-Control": "private, max-age=3600",
+                **HEADERS,
             },
         )
+
+    async def _thumbnail(self, sha256: str, size: str) -> Response:
+        """``?thumbnail=256``: a JPEG whose longest side is about that many pixels."""
+        if not size.isdecimal() or len(size) > 5:
+            raise InvalidInput("thumbnail must be a number of pixels.", fix="Use ?thumbnail=256.")
+        data = await to_thread.run_sync(self._runtime.studio.samples.thumbnail, sha256, int(size))
+        return Response(data, media_type="image/jpeg", headers=HEADERS)

@@ -133,7 +133,7 @@ class Datasets:
     def get(self, principal: Principal, name: str) -> Dataset:
         """A dataset by name."""
         with self._db.read() as connection:
-            return self.get_in(connection, principal, name)
+            return self._get(connection, principal, name, alone=True)
 
     def get_or_create(self, principal: Principal, name: str) -> Dataset:
         """A dataset by name, made when it does not exist; safe against a second caller."""
@@ -182,9 +182,11 @@ class Datasets:
 
     def get_in(self, connection: sa.Connection, principal: Principal, name: str) -> Dataset:
         """A dataset by name inside the caller's transaction."""
-        rows = _BY_NAME.all(
-            connection, {"organization_id": principal.organization_id, "name": lookup_name(name)}
-        )
+        return self._get(connection, principal, name, alone=False)
+
+    def _get(self, connection: sa.Connection, principal: Principal, name: str, *, alone: bool) -> Dataset:
+        key = {"organization_id": principal.organization_id, "name": lookup_name(name)}
+        rows = _BY_NAME.all(connection, key, alone=alone)
         if not rows:
             raise NotFound(
                 f"No dataset is named {printable(name[:120])!r}.",

@@ -22,6 +22,9 @@ from tintype_studio.storage.tables import datasets, sample_files, samples
 
 IMAGE = "image"
 
+THUMBNAIL_SIZES = (128, 256, 512, 1024)
+"""Longest sides of kept thumbnails, in pixels."""
+
 
 class Status(StrEnum):
     """Where an image stands in the labelling work."""
@@ -156,6 +159,18 @@ class Samples:
     def image_bytes(self, sample: Sample) -> bytes:
         """The image file as it was uploaded (HEIC: as PNG)."""
         return self._blobs.get(sample.sha256)
+
+    def thumbnail(self, sha256: str, size: int) -> bytes:
+        """A JPEG of a stored image, kept once made. ``size`` (longest side, pixels) is rounded up to a step."""
+        from tintype_studio.media.thumbnails import thumbnail
+
+        step = next((s for s in THUMBNAIL_SIZES if s >= size), THUMBNAIL_SIZES[-1])
+        key = f"thumbnails/{step}/{sha256[:2]}/{sha256}.jpg"
+        made = self._blobs.get_derived(key)
+        if made is None:
+            made = thumbnail(self._blobs.get(sha256), step)
+            self._blobs.put_derived(key, made)
+        return made
 
     def delete(self, principal: Principal, sample_id: str) -> Sample:
         """Put an image into the recycle bin; its file name is free again at once."""

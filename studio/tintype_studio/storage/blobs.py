@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +23,12 @@ CHUNK = 1 << 20
 
 
 def blob_key(sha256: str) -> str:
-    """The object key of a digest: ``sha256/ab/cd/abcd…``."""
-    return f"sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    """The object key of a digest: ``sha256/ab/abcd…``.
+
+    One level of 256 folders: with a second, nearly every blob would need a folder of its own, and making
+    it takes a local disk longer than writing the picture.
+    """
+    return f"sha256/{sha256[:2]}/{sha256}"
 
 
 class Blobs:
@@ -60,21 +65,16 @@ class Blobs:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
             size += len(chunk)
-        file.seek(0)
-        self._put(blob_key(digest.hexdigest()), file)
+        if not self.exists(digest.hexdigest()):
+            file.seek(0)
+            # In parts, because a single put reads the whole file into memory.
+            with _storage_errors():
+                obstore.put(self.store, blob_key(digest.hexdigest()), file, use_multipart=True)
         return digest.hexdigest(), size
 
-    def _put(self, key: str, data: bytes | BinaryIO) -> None:
-        try:
+    def _put(self, key: str, data: bytes) -> None:
+        with _storage_errors(), suppress(AlreadyExistsError):
             obstore.put(self.store, key, data, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return
-        except (GenericError, OSError) as error:
-            raise Unavailable(
-                "The blob store did not accept the bytes; nothing was recorded.",
-                code="storage_failed",
-                fix="Ask the operator to check the blob store's free space, then call again.",
-            ) from error
 
     def get(self, sha256: str) -> bytes:
         """The whole blob."""
@@ -116,3 +116,17 @@ class Blobs:
     def delete(self, sha256: str) -> None:
         """Remove a blob. The caller knows that no row names it."""
         obstore.delete(self.store, blob_key(sha256))
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except AlreadyExistsError:
+        raise
+    except (GenericError, OSError) as error:
+        raise Unavailable(
+            "The blob store did not accept the bytes; nothing was recorded.",
+            code="storage_failed",
+            fix="Ask the operator to check the blob store's free space, then call again.",
+        ) from error

@@ -24,11 +24,17 @@ class Prepared:
         self._statement = statement
         self._plans: dict[str, _Plan] = {}
 
-    def all(self, connection: sa.Connection, parameters: dict[str, Any]) -> list[Row]:
-        """Run inside the connection's transaction; rows by column name."""
+    def all(self, connection: sa.Connection, parameters: dict[str, Any], *, alone: bool = False) -> list[Row]:
+        """Run inside the connection's transaction; rows by column name.
+
+        ``alone``: nothing else is read with this connection, so that no transaction need be begun. On
+        SQLite every statement less is one less point at which threads hand the interpreter to each other.
+        """
         plan = self._plans.get(connection.dialect.name)
         if plan is None:
             plan = self._plans[connection.dialect.name] = _Plan(self._statement, connection.dialect)
+        if not alone and not connection.in_transaction():
+            connection.begin()
         return plan.run(connection, parameters)
 
 
@@ -46,8 +52,6 @@ class _Plan:
         self._driver_error: type[Exception] = dialect.loaded_dbapi.OperationalError
 
     def run(self, connection: sa.Connection, parameters: dict[str, Any]) -> list[Row]:
-        if not connection.in_transaction():
-            connection.begin()
         values = self._fixed | parameters
         cursor = connection.connection.cursor()
         try:
