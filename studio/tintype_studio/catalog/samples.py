@@ -161,7 +161,7 @@ class Samples:
         return self._blobs.get(sample.sha256)
 
     def thumbnail(self, sha256: str, size: int) -> bytes:
-        """A JPEG of a stored image, kept once made. ``size`` (longest side, pixels) is rounded up to a step."""
+        """A JPEG of a stored image, kept once made. ``size`` is its longest side in pixels, rounded up."""
         from tintype_studio.media.thumbnails import thumbnail
 
         step = next((s for s in THUMBNAIL_SIZES if s >= size), THUMBNAIL_SIZES[-1])
