@@ -101,7 +101,8 @@ def read_lines(child: Any, count: int) -> list[int]:
 def kill(child: Any) -> list[int]:
     """Kill the child; returns what it printed that was not read yet."""
     child.kill()
-    rest, _ = child.communicate()
+    rest = child.stdout.read()  # not communicate(), which skips what readline() has read ahead
+    child.wait()
     return [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
 
 
