@@ -54,17 +54,19 @@ def working_folder_files(settings: Settings) -> LocalFiles:
     Some hosts start their servers in the file system's root; that opens nothing.
     """
     here = Path.cwd()
-    return LocalFiles.under(*([here] if here != Path(here.anchor) else []), *settings.roots)
+    return LocalFiles.under(
+        *([here] if here != Path(here.anchor) else []), *settings.roots, forbidden=(settings.home,)
+    )
 
 
 def configured_files(settings: Settings) -> LocalFiles:
     """The configured roots only: what callers over the network may touch."""
-    return LocalFiles.under(*settings.roots)
+    return LocalFiles.under(*settings.roots, forbidden=(settings.home,))
 
 
-def everything() -> LocalFiles:
-    """Every path: what a person at the command line may touch anyway."""
-    return LocalFiles.under(Path("/"))
+def everything(settings: Settings) -> LocalFiles:
+    """Every path but the workspace's own: what a person at the command line may touch anyway."""
+    return LocalFiles.under(Path("/"), forbidden=(settings.home,))
 
 
 def create_toolkit(

@@ -72,12 +72,23 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def has_surrogate(value: Any) -> bool:
-    """Whether any string inside a JSON-like value holds a lone surrogate."""
-    if isinstance(value, str):
-        return not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
-    if isinstance(value, dict):
-        return any(has_surrogate(k) or has_surrogate(v) for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return any(has_surrogate(v) for v in value)
-    return False
+MAX_DEPTH = 64
+"""Levels of nesting in a call's arguments."""
+
+
+def json_problem(value: Any) -> str | None:
+    """Why a JSON-like value cannot be taken: nested too deep, or text with a lone surrogate."""
+    pending: list[tuple[Any, int]] = [(value, 0)]
+    while pending:
+        item, depth = pending.pop()
+        if isinstance(item, str):
+            if not item.isascii() and any("\ud800" <= c <= "\udfff" for c in item):
+                return "holds a broken character (a lone surrogate)"
+        elif isinstance(item, dict | list | tuple):
+            if depth >= MAX_DEPTH:
+                return f"is nested deeper than {MAX_DEPTH} levels"
+            if isinstance(item, dict):
+                pending += [(key, depth) for key in item]
+                item = item.values()
+            pending += [(inner, depth + 1) for inner in item]
+    return None

@@ -340,6 +340,24 @@ def test_paths_outside_the_roots_are_refused(site: Site, door_name: str, world: 
     assert refused.value.shape["code"] == "path_not_allowed"
 
 
+def test_a_download_never_overwrites_another_file(site: Site, world: World) -> None:
+    world.export()
+    target = world.folder / "precious.txt"
+    target.write_text("mine")
+    arguments = {"dataset_name": world.dataset, "export_name": "first", "output_path": str(target)}
+    viewer = site.door("stdio-2026", key=site.keys["viewer"])
+    with pytest.raises(Refused) as refused:
+        viewer.call("download_export", arguments)
+    assert (refused.value.shape["code"], target.read_text()) == ("file_exists", "mine")
+    arguments["output_path"] = str(world.folder / "new.zip")
+    assert viewer.call("download_export", arguments).value == viewer.call("download_export", arguments).value
+    assert [p.name for p in world.folder.iterdir() if p.name.startswith(".")] == []
+    for unwritable in ("/proc/x.zip", "x" * 300 + ".zip"):
+        with pytest.raises(Refused) as refused:
+            site.door("cli").call("download_export", {**arguments, "output_path": unwritable})
+        assert refused.value.shape["code"] in {"write_failed", "invalid_path"}
+
+
 def test_a_bad_annotation_changes_nothing(door: Door, world: World) -> None:
     world.label(3)
     two_points = {"id": "p", "name": "s", "polygon": {"paths": [[{"x": 1, "y": 1}, {"x": 2, "y": 2}]]}}

@@ -93,7 +93,7 @@ def request(runtime: Runtime, **changes: Any) -> Request:
         "arguments": {},
         "api_key": runtime.local_api_key(),
         "door": "toolkit",
-        "files": everything(),
+        "files": everything(runtime.settings),
     }
     return Request(**{**values, **changes})
 
@@ -115,8 +115,8 @@ def test_the_guards_stand_in_one_visible_order() -> None:
         "resolve",
         "authorize",
         "validate",
-        "idempotency",
         "shape",
+        "idempotency",
         "credits",
     ]
 
@@ -291,6 +291,91 @@ def test_every_call_is_audited_refusals_too(runtime: Runtime, dispatch: Dispatch
     paid = next(r for r in audit(runtime) if r["credits"])
     assert (paid["agent"], paid["door"], paid["role"]) == ("robot 2.0", "toolkit", "owner")
     assert json.loads(paid["arguments"]) == {"do": "x"}
+
+
+def test_the_time_of_a_keys_last_use_is_kept_with_the_trail(runtime: Runtime, dispatch: Dispatcher) -> None:
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    key, info = runtime.studio.keys.create(owner, name="v", role=Role.VIEWER)
+    assert info.last_used_at is None
+    dispatch(request(runtime, tool="list_datasets", api_key=key))
+    runtime.studio.audit.flush()
+    assert runtime.studio.keys.get(owner, prefix=info.id).last_used_at is not None
+
+
+def test_arguments_of_any_python_type_are_answered_and_recorded(
+    runtime: Runtime, dispatch: Dispatcher
+) -> None:
+    import numpy as np
+
+    for odd in (np.float64(1), {1, 2}, Path("x"), object()):
+        with pytest.raises(InvalidInput):
+            dispatch(request(runtime, arguments={"do": odd}))
+    assert len([r for r in audit(runtime) if r["outcome"] == "invalid_arguments"]) == 4
+
+
+@pytest.mark.parametrize("depth", [65, 300, 990, 5000])
+def test_deep_arguments_are_refused(runtime: Runtime, dispatch: Dispatcher, depth: int) -> None:
+    nested: Any = []
+    for _ in range(depth):
+        nested = [nested]
+    with pytest.raises(InvalidInput, match="nested deeper"):
+        dispatch(request(runtime, arguments={"do": nested}))
+
+
+def test_an_answer_that_nobody_waits_for_is_free(
+    runtime: Runtime, dispatch: Dispatcher, probe: Probe
+) -> None:
+    made = request(runtime)
+
+    def work(_args: ProbeArgs, _call: Call) -> Result:
+        made.cancelled.set()
+        return ProbeResult(ran=1)
+
+    probe.behave = work
+    with pytest.raises(Cancelled):
+        dispatch(made)
+    assert balance(runtime) == 1000
+
+
+def test_a_hold_whose_capture_failed_is_freed_before_the_next(
+    runtime: Runtime, dispatch: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> int:
+        raise Unavailable("The database is busy.", code="database_busy")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(runtime.studio.ledger, "capture", fail)
+        broken.setattr(runtime.studio.ledger, "release", fail)
+        with pytest.raises(Unavailable):
+            dispatch(request(runtime))
+    assert balance(runtime) == 995  # still held: nobody could free it
+    dispatch(request(runtime))
+    assert balance(runtime) == 995  # the second call's price; the first hold is gone
+
+
+def test_cut_answers_can_be_read_on_by_a_key_with_few_toolsets(runtime: Runtime) -> None:
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    narrow, _ = runtime.studio.keys.create(owner, name="n", role=Role.MEMBER, toolsets=["datasets"])
+    for n in range(9):
+        runtime.studio.datasets.create(owner, name=f"dataset {n}")
+    listed = runtime.dispatch(
+        request(runtime, tool="list_datasets", api_key=narrow, max_response_tokens=300)
+    ).value
+    (cut,) = listed["_truncated"]["cuts"]
+    more = request(runtime, tool="read_more", api_key=narrow, arguments={"cursor": cut["cursor"]})
+    assert len(listed["datasets"]) + len(runtime.dispatch(more).value["items"]) == 9
+
+
+def test_a_replayed_answer_is_cut_to_the_new_callers_budget(runtime: Runtime) -> None:
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    runtime.studio.datasets.create(owner, name="d")
+    classes = [{"name": f"class number {n}"} for n in range(300)]
+    arguments = {"dataset_name": "d", "classes": classes}
+    call = {"tool": "set_dataset_classes", "arguments": arguments, "idempotency_key": "k"}
+    assert len(runtime.dispatch(request(runtime, **call)).value["classes"]) == 300
+    again = runtime.dispatch(request(runtime, **call, max_response_tokens=300))
+    assert again.replayed
+    assert len(json.dumps(again.value)) < 300 * 4 * 1.1
 
 
 def test_the_trail_holds_no_secrets_and_no_bulk() -> None:

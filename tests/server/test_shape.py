@@ -30,7 +30,7 @@ def running(runtime: Runtime, budget: int) -> RunningCall:
         arguments={},
         api_key=runtime.local_api_key(),
         door="toolkit",
-        files=everything(),
+        files=everything(runtime.settings),
         max_response_tokens=budget,
     )
     call = RunningCall(request, runtime.studio, runtime.registry, runtime.settings)
@@ -50,11 +50,16 @@ def read_rest(runtime: Runtime, cursor: str, budget: int) -> tuple[list[Any], li
         arguments={"cursor": cursor},
         api_key=runtime.local_api_key(),
         door="toolkit",
-        files=everything(),
+        files=everything(runtime.settings),
         max_response_tokens=budget,
     )
     value = runtime.dispatch(request).value
-    return value["items"], value.get("_truncated", {}).get("cuts", [])
+    cuts = value.get("_truncated", {}).get("cuts", [])
+    if cuts and cuts[0]["path"] == "":  # this answer itself came as pieces of text: put it together
+        pieces: list[str] = []
+        _extend(runtime, pieces, cuts[0]["cursor"], budget)
+        return json.loads("".join(pieces))["items"], []
+    return value["items"], cuts
 
 
 def at(value: Any, path: str) -> Any:
@@ -63,14 +68,29 @@ def at(value: Any, path: str) -> Any:
     return value
 
 
-def restored(runtime: Runtime, value: dict[str, Any], budget: int) -> dict[str, Any]:
+def restored(runtime: Runtime, value: dict[str, Any], budget: int) -> Any:
     """Undo every cut by reading on. Inner cuts come first, so that outer lists are extended last."""
     cuts = value.pop("_truncated", {"cuts": []})["cuts"]
     for cut in sorted(cuts, key=lambda c: -c["path"].count(".")):
-        target = at(value, cut["path"])
-        del target[cut["shown"] :]
-        _extend(runtime, target, cut["cursor"], budget)
+        if cut["path"] == "":
+            pieces: list[str] = []
+            _extend(runtime, pieces, cut["cursor"], budget)
+            return json.loads("".join(pieces))
+        _undo(runtime, value, cut["path"], cut, budget)
     return value
+
+
+def _undo(runtime: Runtime, root: Any, path: str, cut: dict[str, Any], budget: int) -> None:
+    parent_path, _, last = path.rpartition(".")
+    parent = at(root, parent_path) if parent_path else root
+    key: Any = int(last) if isinstance(parent, list) else last
+    if cut["of"] == "pieces":
+        pieces: list[str] = []
+        _extend(runtime, pieces, cut["cursor"], budget)
+        parent[key] += "".join(pieces)
+    else:
+        del parent[key][cut["shown"] :]
+        _extend(runtime, parent[key], cut["cursor"], budget)
 
 
 def _extend(runtime: Runtime, target: list[Any], cursor: str | None, budget: int) -> None:
@@ -84,15 +104,13 @@ def _extend(runtime: Runtime, target: list[Any], cursor: str | None, budget: int
                 cursor = cut["cursor"]
                 del items[cut["shown"] :]
             else:
-                inner = at(items, cut["path"].removeprefix("items."))
-                del inner[cut["shown"] :]
-                _extend(runtime, inner, cut["cursor"], budget)
+                _undo(runtime, items, cut["path"].removeprefix("items."), cut, budget)
         target += items
         steps += 1
-        assert steps < 2000
+        assert steps < 5000
 
 
-texts = st.text(st.characters(codec="utf-8"), max_size=40)
+texts = st.text(st.characters(codec="utf-8"), max_size=40) | st.text("ab", min_size=800, max_size=1500)
 leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts
 values = st.recursive(
     leaves,
@@ -108,6 +126,23 @@ def test_nothing_is_lost(runtime: Runtime, value: dict[str, Any]) -> None:
     has_dotted_keys = "." in json.dumps(value)
     if "_truncated" in cut and not has_dotted_keys:
         assert restored(runtime, cut, SMALLEST_BUDGET) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"text": "é" * 100_000, "n": 1},
+        {"nested": [[n] * 3 for n in range(2000)], "more": {str(n): list(range(9)) for n in range(2000)}},
+        {"keys": {f"{n:05}" * 4: n for n in range(8000)}},
+        {"a": ["x" * 5000, "y" * 5000], "b": "z" * 900},
+        {"items": ["w" * 30_000]},
+    ],
+    ids=["a long text", "thousands of lists", "thousands of keys", "long items", "one long item"],
+)
+def test_the_cap_is_a_cap_whatever_the_answer_is_made_of(runtime: Runtime, value: dict[str, Any]) -> None:
+    cut = shaped(runtime, value, 1000)
+    assert len(json.dumps(cut, separators=(",", ":"), ensure_ascii=False).encode()) <= 1000 * 4
+    assert restored(runtime, cut, 1000) == value
 
 
 @pytest.mark.parametrize("count", [10, 300, 5000])

@@ -178,6 +178,16 @@ def test_the_early_answers_are_what_the_sdk_would_say(tmp_path: Path, modern: bo
         (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600, None),
         (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600, None),
         (b'{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600, None),
+        *(
+            (
+                b'{"jsonrpc":"2.0","id":79,"method":"tools/call","params":{"name":"list_datasets",'
+                b'"arguments":{"a":' + b"[" * depth + b"]" * depth + b"}}}",
+                -32600,
+                79,
+            )
+            for depth in (980, 983, 985, 987)
+        ),
         (b'{"jsonrpc":"2.0","id":77,"method":5}', -32600, 77),
         (
             b'{"jsonrpc":"2.0","id":78,"method":"tools/call","params":{"name":"get_dataset",'
@@ -255,7 +265,7 @@ def test_a_viewer_sees_only_what_it_may_call(tmp_path: Path) -> None:
         answer = pipe.ask("tools/call", {"name": "list_exports", "arguments": {}})
     finally:
         pipe.close()
-    assert names == ["get_dataset", "list_datasets"]
+    assert names == ["get_dataset", "list_datasets", "read_more"]
     assert "toolset_required" in answer["result"]["content"][0]["text"]
 
 
@@ -271,7 +281,7 @@ def test_progress_comes_for_those_who_ask(tmp_path: Path) -> None:
             {
                 "name": "upload_dataset_from_folder",
                 "arguments": {"dataset_name": "d", "folder": "pictures"},
-                "_meta": {"progressToken": "p1"},
+                "_meta": {"progressToken": 0},
             },
         )
         messages = []
@@ -281,7 +291,7 @@ def test_progress_comes_for_those_who_ask(tmp_path: Path) -> None:
         pipe.close()
     steps = [m["params"] for m in messages if m["method"] == "notifications/progress"]
     assert steps[-1]["progress"] == steps[-1]["total"] == 20
-    assert {s["progressToken"] for s in steps} == {"p1"}
+    assert {s["progressToken"] for s in steps} == {0}
 
 
 def test_a_cancelled_call_stops_and_the_connection_lives(tmp_path: Path) -> None:
@@ -323,6 +333,23 @@ def test_the_process_ends_when_the_client_hangs_up(pipe: Pipe) -> None:
     assert pipe.process.stdin is not None
     pipe.process.stdin.close()
     assert pipe.process.wait(10) == 0
+
+
+def test_the_process_ends_though_a_call_ignores_that_the_client_hung_up(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n in range(400):
+        (folder / f"{n:04}.jpg").write_bytes(jpeg(16, 16, seed=n))
+    pipe = Pipe(tmp_path / "home", tmp_path)
+    try:
+        pipe.call("list_datasets")
+        arguments = {"dataset_name": "d", "folder": "pictures", "max_workers": 1}
+        pipe.send("tools/call", {"name": "upload_dataset_from_folder", "arguments": arguments})
+        assert pipe.process.stdin is not None
+        pipe.process.stdin.close()
+        assert pipe.process.wait(10) == 0
+    finally:
+        pipe.close()
 
 
 def test_nothing_but_the_protocol_stands_on_stdout(pipe: Pipe) -> None:

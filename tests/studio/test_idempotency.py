@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import Conflict, IdempotencyConflict, InvalidInput
+from tintype_studio.errors import IdempotencyConflict, InvalidInput, Unavailable
 from tintype_studio.history import idempotency
 from tintype_studio.history.idempotency import Ticket
 from tintype_studio.identity.keys import Principal
@@ -138,7 +138,7 @@ def test_a_call_of_a_living_process_is_waited_for_and_that_of_a_dead_one_taken_o
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.2)
     child = spawn(CLAIMS_AND_WAITS)
     assert child.stdout.readline() == "claimed\n"
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(Unavailable) as caught:
         claim(studio, owner)
     assert (caught.value.code, caught.value.retryable) == ("call_in_flight", True)
     child.kill()
@@ -158,7 +158,7 @@ def test_of_many_that_take_over_one_runs(
     def call() -> None:
         try:
             outcomes.append(type(claim(studio, owner)).__name__)
-        except Conflict as error:
+        except Unavailable as error:
             outcomes.append(error.code)
 
     threads = [threading.Thread(target=call) for _ in range(8)]

@@ -184,13 +184,6 @@ def test_two_keys_with_one_prefix_are_both_made_and_told_apart_by_id(
         assert studio.keys.authenticate(secret).key_uuid == info.id
 
 
-def test_the_time_of_last_use_is_kept(studio: Studio, owner: Principal) -> None:
-    secret, info = studio.keys.create(owner, name="one", role=Role.VIEWER)
-    assert info.last_used_at is None
-    studio.keys.authenticate(secret)
-    assert studio.keys.get(owner, prefix=info.id).last_used_at is not None
-
-
 @pytest.mark.parametrize("name", ["", "a/b", "\ud800", "x" * 101], ids=ascii)
 def test_a_key_with_a_bad_name_is_not_made(studio: Studio, owner: Principal, name: str) -> None:
     with pytest.raises(InvalidInput):

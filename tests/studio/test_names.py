@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tintype_studio.errors import InvalidInput
-from tintype_studio.names import clean_folder, clean_name, has_surrogate, lookup_name, printable
+from tintype_studio.names import clean_folder, clean_name, json_problem, lookup_name, printable
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
@@ -131,9 +131,9 @@ def test_printable_changes_nothing_but_surrogates() -> None:
     "value", ["\ud800", {"\udc00": 1}, {"a": ["b", "\ud83d"]}, [{"a": ("x", "\udfff")}]], ids=repr
 )
 def test_a_surrogate_is_found_at_any_depth(value: object) -> None:
-    assert has_surrogate(value)
+    assert json_problem(value)
 
 
 @pytest.mark.parametrize("value", ["😀", {"a": ["é", 1, None, 2.5]}, [], 7], ids=repr)
 def test_a_value_without_surrogates_passes(value: object) -> None:
-    assert not has_surrogate(value)
+    assert json_problem(value) is None

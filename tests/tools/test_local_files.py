@@ -62,3 +62,16 @@ def test_a_sibling_with_the_same_prefix_is_outside(tmp_path: Path, root: Path, f
     (tmp_path / "root-2").mkdir()
     with pytest.raises(PathNotAllowed):
         files.folder("../root-2")
+
+
+def test_the_workspaces_own_files_are_never_touched(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "secret.key").write_text("x")
+    (tmp_path / "way-in").symlink_to(home)
+    files = LocalFiles.under(tmp_path, base=tmp_path, forbidden=(home,))
+    for path in ("home/secret.key", "way-in/secret.key"):
+        for use in (files.file, files.target):
+            with pytest.raises(PathNotAllowed):
+                use(path)
+    assert not files.allows(home / "secret.key")

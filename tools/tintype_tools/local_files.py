@@ -14,20 +14,27 @@ from tintype_studio.names import printable
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """Allowed roots (already resolved). Relative paths start at ``base``."""
+    """Allowed roots and forbidden folders (already resolved). Relative paths start at ``base``."""
 
     roots: tuple[Path, ...]
     base: Path
+    forbidden: tuple[Path, ...] = ()
+    """Never touched, even under a root: the workspace's own files."""
 
     @classmethod
-    def under(cls, *roots: Path, base: Path | None = None) -> LocalFiles:
-        """Allow everything below ``roots``."""
-        resolved = tuple(root.expanduser().resolve() for root in roots)
-        return cls(roots=resolved, base=(base or Path.cwd()).resolve())
+    def under(cls, *roots: Path, base: Path | None = None, forbidden: tuple[Path, ...] = ()) -> LocalFiles:
+        """Allow everything below ``roots`` but what lies in ``forbidden``."""
+        return cls(
+            roots=tuple(root.expanduser().resolve() for root in roots),
+            base=(base or Path.cwd()).resolve(),
+            forbidden=tuple(folder.expanduser().resolve() for folder in forbidden),
+        )
 
     def allows(self, real: Path) -> bool:
-        """Whether a resolved path lies under an allowed root."""
-        return any(real.is_relative_to(root) for root in self.roots)
+        """Whether a resolved path lies under an allowed root and in no forbidden folder."""
+        return any(real.is_relative_to(root) for root in self.roots) and not any(
+            real.is_relative_to(folder) for folder in self.forbidden
+        )
 
     def _resolve(self, path: str) -> Path:
         if not self.roots:

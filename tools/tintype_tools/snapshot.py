@@ -14,6 +14,9 @@ from typing import Any
 NAMESPACE = "dev.tintype"
 """Prefix of our keys in MCP ``_meta``."""
 
+ALWAYS_OPEN = "results"
+"""Toolset that no key or server leaves out: without it, cut answers could not be read on."""
+
 _ROLES = ("viewer", "member", "admin", "owner")
 
 
@@ -36,7 +39,8 @@ def visible_tools(role: str, toolsets: frozenset[str] | None) -> list[dict[str, 
     return [
         tool
         for tool in load_snapshot()["tools"]
-        if _ROLES.index(tool["required_role"]) <= rank and (toolsets is None or tool["toolset"] in toolsets)
+        if _ROLES.index(tool["required_role"]) <= rank
+        and (toolsets is None or tool["toolset"] in {*toolsets, ALWAYS_OPEN})
     ]
 
 

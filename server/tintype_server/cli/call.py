@@ -94,7 +94,7 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
                 arguments=arguments,
                 api_key=runtime.local_api_key(),
                 door="cli",
-                files=everything(),
+                files=everything(settings),
                 agent="tintype cli",
                 idempotency_key=values["idempotency_key"],
                 max_response_tokens=values["max_response_tokens"],

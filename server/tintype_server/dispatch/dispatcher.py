@@ -30,8 +30,8 @@ GUARDS: tuple[Guard, ...] = (
     resolve,
     authorize,
     validate,
-    idempotency,
     shape,
+    idempotency,
     credits,
 )
 

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from tintype_server.http.blobs import BlobRoutes
-from tintype_server.http.credentials import RequireKey, api_key_of
+from tintype_server.http.credentials import RequireKey, api_key_of, token_budget
 from tintype_server.http.streamable import Streamable
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
 from tintype_server.mcp.server import Caller, CallerOf, build_server
@@ -87,13 +87,12 @@ def _caller_of(runtime: Runtime, door: str) -> CallerOf:
     def caller_of(request: Request | None) -> Caller:
         if request is None:
             return Caller(api_key=None, door=door, files=files)
-        budget = request.headers.get("x-max-response-tokens", "")
         return Caller(
             api_key=api_key_of(request),
             door=door,
             files=files,
             base_url=_address(request),
-            max_response_tokens=int(budget) if budget.isdecimal() else None,
+            max_response_tokens=token_budget(request),
         )
 
     return caller_of

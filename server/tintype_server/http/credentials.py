@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 
 from anyio import to_thread
@@ -11,7 +12,7 @@ from mcp.server.auth.provider import AccessToken
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tintype_studio.errors import TintypeError
+from tintype_studio.errors import InvalidInput, TintypeError
 from tintype_studio.identity.keys import Keys
 
 
@@ -22,6 +23,16 @@ def api_key_of(connection: HTTPConnection) -> str | None:
         return key
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def token_budget(connection: HTTPConnection) -> int | None:
+    """``X-Max-Response-Tokens``: the caller's own response budget."""
+    value = connection.headers.get("x-max-response-tokens")
+    if value is None:
+        return None
+    if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+        raise InvalidInput("X-Max-Response-Tokens must be a whole number.", code="invalid_header")
+    return int(value)
 
 
 def error_body(error: TintypeError) -> dict[str, object]:

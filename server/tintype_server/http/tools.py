@@ -11,8 +11,9 @@ from anyio import to_thread
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from tintype_server.http.credentials import api_key_of, error_body
+from tintype_server.http.credentials import api_key_of, error_body, token_budget
 from tintype_server.runtime import Runtime, configured_files
+from tintype_server.workers import Workers
 from tintype_studio import clock
 from tintype_studio.errors import Cancelled, InvalidInput, TintypeError, TooLarge
 from tintype_tools.call import Outcome, Request
@@ -29,6 +30,7 @@ class ToolRoutes:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._files = configured_files(runtime.settings)
+        self._workers = Workers(runtime.dispatch)
         self._payload, self._etag = _registry_payload()
 
     async def registry(self, request: HttpRequest) -> Response:
@@ -37,7 +39,10 @@ class ToolRoutes:
         if keys.cached(key) is None:
             await to_thread.run_sync(keys.authenticate, key)
         headers = {"ETag": self._etag, "Cache-Control": "private, max-age=60"}
-        if self._etag in {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}:
+        known = {
+            tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
+        }
+        if known & {self._etag, "*"}:
             return Response(status_code=304, headers=headers)
         return Response(self._payload, media_type="application/json", headers=headers)
 
@@ -53,7 +58,7 @@ class ToolRoutes:
             agent=request.headers.get("user-agent"),
             idempotency_key=request.headers.get("idempotency-key"),
             base_url=str(request.base_url).rstrip("/"),
-            max_response_tokens=_token_budget(request),
+            max_response_tokens=token_budget(request),
         )
         outcome = await self._run_while_connected(request, call)
         headers = {"X-Request-Id": outcome.call_id, "X-Credits-Charged": str(outcome.credits)}
@@ -71,14 +76,11 @@ class ToolRoutes:
             async def watch() -> None:
                 while (await request.receive())["type"] != "http.disconnect":
                     pass
-                call.cancelled.set()
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
             try:
-                finished.append(
-                    await to_thread.run_sync(self._runtime.dispatch, call, abandon_on_cancel=True)
-                )
+                finished.append(await self._workers.run(call))
             except TintypeError as error:
                 finished.append(error)
             tasks.cancel_scope.cancel()
@@ -131,12 +133,3 @@ async def _json_object(request: HttpRequest) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise InvalidInput("The request body must be a JSON object of arguments.", code="invalid_json")
     return arguments
-
-
-def _token_budget(request: HttpRequest) -> int | None:
-    value = request.headers.get("x-max-response-tokens")
-    if value is None:
-        return None
-    if not value.lstrip("-").isdecimal() or len(value) > 12:
-        raise InvalidInput("X-Max-Response-Tokens must be a whole number.", code="invalid_header")
-    return int(value)

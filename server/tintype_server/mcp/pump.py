@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import mcp.types as t
@@ -49,29 +48,24 @@ async def _feed(front: Front, arrived: asyncio.Event, to_server: MemoryObjectSen
     async with to_server:
         while True:
             try:
-                line = front.inbox.get_nowait()
+                waiting = front.inbox.get_nowait()
             except queue.Empty:
                 arrived.clear()
                 if front.inbox.empty():
                     await arrived.wait()
                 continue
-            if line is None:
+            if waiting is None:
                 return
             try:
-                message = t.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                message = t.jsonrpc_message_adapter.validate_json(waiting.line, by_name=False)
             except Exception:
-                _refuse(front, line)
+                front.send_error(
+                    waiting.request_id,
+                    INVALID_REQUEST,
+                    "Not a valid JSON-RPC message (wrong members, too deep, or text with broken characters).",
+                )
             else:
                 await to_server.send(SessionMessage(message))
-
-
-def _refuse(front: Front, line: bytes) -> None:
-    request_id: Any = json.loads(line).get("id")
-    front.send_error(
-        request_id if isinstance(request_id, str | int) else None,
-        INVALID_REQUEST,
-        "Not a valid JSON-RPC message (wrong members, or text with broken characters).",
-    )
 
 
 async def _drain(front: Front, from_server: MemoryObjectReceiveStream[SessionMessage]) -> None:

@@ -8,7 +8,6 @@ or a protocol error of our own wording.
 from __future__ import annotations
 
 import base64
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import anyio
 import anyio.from_thread
 import anyio.to_thread
 import mcp.types as t
@@ -27,7 +25,8 @@ from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from tintype_server.dispatch.running import log
 from tintype_server.mcp import identity
 from tintype_server.runtime import Runtime
-from tintype_studio.errors import Internal, TintypeError
+from tintype_server.workers import Workers
+from tintype_studio.errors import Internal, InvalidInput, TintypeError
 from tintype_tools.call import Outcome, Progress, Request, no_progress
 from tintype_tools.local_files import LocalFiles
 from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, load_snapshot, visible_tools
@@ -36,8 +35,6 @@ warnings.simplefilter("ignore", MCPDeprecationWarning)
 
 IDEMPOTENCY_META = f"{NAMESPACE}/idempotencyKey"
 PROGRESS_STEP_SECONDS = 0.1
-MAX_CALLS_AT_ONCE = 40
-"""Worker threads for tool calls of one server object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ CallerOf = Callable[[Any], Caller]
 def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
     """The server object; hand it to any of the SDK's transports."""
     schemas = {tool["name"]: tool["input_schema"] for tool in load_snapshot()["tools"]}
-    limiter: list[anyio.CapacityLimiter] = []
+    workers = Workers(runtime.dispatch)
 
     async def list_tools(
         ctx: ServerRequestContext[Any, Any], params: t.PaginatedRequestParams | None
@@ -71,33 +68,30 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
             )
         except TintypeError as error:
             raise MCPError(t.INVALID_REQUEST, error.message, error.as_dict()) from None
+        except Exception:
+            log.exception("tools/list failed")
+            raise MCPError(t.INTERNAL_ERROR, Internal().message) from None
         toolsets = runtime.settings.offered_toolsets(principal.toolsets)
         return t.ListToolsResult(tools=_mcp_tools(principal.role.value, toolsets))
 
     async def call_tool(
         ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParams
     ) -> t.CallToolResult:
-        caller = caller_of(ctx.request)
-        cancelled = threading.Event()
-        request = Request(
-            tool=params.name,
-            arguments=params.arguments or {},
-            api_key=caller.api_key,
-            door=caller.door,
-            files=caller.files,
-            agent=_agent_name(ctx),
-            idempotency_key=_idempotency_key(params),
-            base_url=caller.base_url,
-            max_response_tokens=caller.max_response_tokens,
-            progress=_progress_sender(ctx),
-            cancelled=cancelled,
-        )
-        if not limiter:
-            limiter.append(anyio.CapacityLimiter(MAX_CALLS_AT_ONCE))
         try:
-            outcome = await anyio.to_thread.run_sync(
-                runtime.dispatch, request, abandon_on_cancel=True, limiter=limiter[0]
+            caller = caller_of(ctx.request)
+            request = Request(
+                tool=params.name,
+                arguments=params.arguments or {},
+                api_key=caller.api_key,
+                door=caller.door,
+                files=caller.files,
+                agent=_agent_name(ctx),
+                idempotency_key=_idempotency_key(params),
+                base_url=caller.base_url,
+                max_response_tokens=caller.max_response_tokens,
+                progress=_progress_sender(ctx),
             )
+            outcome = await workers.run(request)
         except TintypeError as error:
             if error.code == "unknown_tool":
                 raise MCPError(t.INVALID_PARAMS, f"{error.message} {error.fix}", error.as_dict()) from None
@@ -105,8 +99,6 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
         except Exception:
             log.exception("a call through MCP failed outside the dispatcher")
             return error_result(Internal())
-        finally:
-            cancelled.set()
         return success_result(outcome)
 
     server: Server[Any] = Server(
@@ -168,12 +160,14 @@ def _agent_name(ctx: ServerRequestContext[Any, Any]) -> str | None:
 
 def _idempotency_key(params: t.CallToolRequestParams) -> str | None:
     key = (params.meta or {}).get(IDEMPOTENCY_META)
-    return str(key) if key is not None else None
+    if key is not None and not isinstance(key, str):
+        raise InvalidInput("An idempotency key is a string.", code="invalid_idempotency_key")
+    return key
 
 
 def _progress_sender(ctx: ServerRequestContext[Any, Any]) -> Progress:
     """Sends progress from the worker thread, a few times a second at most; the last step always."""
-    if not (ctx.meta or {}).get("progress_token"):
+    if (ctx.meta or {}).get("progress_token") is None:
         return no_progress
     last = 0.0
 

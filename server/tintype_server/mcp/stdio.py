@@ -19,7 +19,7 @@ import queue
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tintype_server.mcp import identity
 
@@ -37,6 +37,14 @@ FAREWELL_SECONDS = 1.0
 """How long a server that cannot start still answers with the reason."""
 
 
+class Waiting(NamedTuple):
+    """A line for the SDK, with the id and method that the front read off it."""
+
+    line: bytes
+    request_id: str | int | None
+    method: Any
+
+
 class Front:
     """Owns the pipe: reads lines in a thread, answers what it can, queues the rest."""
 
@@ -45,7 +53,7 @@ class Front:
         self._write_fd = write_fd
         self._write_lock = threading.Lock()
         self._state_lock = threading.Lock()
-        self.inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._on_line: Callable[[], None] = lambda: None
         self._tools: list[dict[str, Any]] | None = None
         self._early_lists: list[dict[str, Any]] = []
@@ -103,33 +111,41 @@ class Front:
     def _read(self) -> None:
         try:
             for line in self._reader:
-                if line.strip() and not self._answered_early(line):
-                    self.inbox.put(line)
+                waiting = self._take(line) if line.strip() else None
+                if waiting is not None:
+                    self.inbox.put(waiting)
                     self._on_line()
         except (OSError, ValueError):
             pass
+        # The client hung up. A call that ignores its cancellation must not keep the process alive.
+        watchdog = threading.Timer(SHUTDOWN_SECONDS, os._exit, args=(0,))
+        watchdog.daemon = True
+        watchdog.start()
         self.inbox.put(None)
         self._on_line()
 
-    def _answered_early(self, line: bytes) -> bool:
-        """Answer a line here if it can be; true when the SDK must not see it."""
+    def _take(self, line: bytes) -> Waiting | None:
+        """Answer a line here if it can be; otherwise it waits for the SDK."""
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):
             self.send_error(None, PARSE_ERROR, "The line is not valid JSON.")
-            return True
+            return None
         if not isinstance(message, dict):
             self.send_error(
                 None, INVALID_REQUEST, "One JSON-RPC message per line; batches are not supported."
             )
-            return True
-        if "method" in message and "id" in message and not isinstance(message["id"], str | int):
-            self.send_error(None, INVALID_REQUEST, "A request id is a string or an integer.")
-            return True
+            return None
+        request_id = message.get("id")
+        if isinstance(request_id, bool) or not isinstance(request_id, str | int):
+            if "method" in message and "id" in message:
+                self.send_error(None, INVALID_REQUEST, "A request id is a string or an integer.")
+                return None
+            request_id = None
         with self._state_lock:
-            if self._handed_over:
-                return False
-            return self._answer_before_handover(message)
+            if not self._handed_over and self._answer_before_handover(message):
+                return None
+        return Waiting(line, request_id, message.get("method"))
 
     def _answer_before_handover(self, message: dict[str, Any]) -> bool:
         params = message.get("params")
@@ -138,7 +154,7 @@ class Front:
             case "server/discover" if "id" in message and _version(params) in identity.MODERN_VERSIONS:
                 self._send_result(message["id"], identity.discover_result())
                 return True
-            case "initialize" if "id" in message and isinstance(params.get("protocolVersion"), str):
+            case "initialize" if "id" in message and _is_hello(params):
                 self._answered_initialize.add(json.dumps(message["id"]))
                 self._send_result(message["id"], identity.initialize_result(params["protocolVersion"]))
                 return False
@@ -164,6 +180,17 @@ class Front:
 
     def _send_result(self, request_id: Any, result: dict[str, Any]) -> None:
         self.send(json.dumps({"jsonrpc": "2.0", "id": request_id, "result": result}).encode())
+
+
+def _is_hello(params: dict[str, Any]) -> bool:
+    """Whether the SDK will accept these parameters of ``initialize``."""
+    client = params.get("clientInfo")
+    return (
+        isinstance(params.get("protocolVersion"), str)
+        and isinstance(params.get("capabilities"), dict)
+        and isinstance(client, dict)
+        and all(isinstance(client.get(key), str) for key in ("name", "version"))
+    )
 
 
 def _version(params: dict[str, Any]) -> Any:
@@ -253,14 +280,13 @@ def _refuse_queued(front: Front, text: str) -> None:
     deadline = time.monotonic() + FAREWELL_SECONDS
     while (left := deadline - time.monotonic()) > 0:
         try:
-            line = front.inbox.get(timeout=left)
+            waiting = front.inbox.get(timeout=left)
         except queue.Empty:
             return
-        if line is None:
+        if waiting is None:
             return
-        message = json.loads(line)
-        if "id" in message and message.get("method") != "initialize":
-            front.send_error(message["id"], INTERNAL_ERROR, text)
+        if waiting.request_id is not None and waiting.method != "initialize":
+            front.send_error(waiting.request_id, INTERNAL_ERROR, text)
 
 
 def _serve(front: Front, runtime: Runtime) -> None:
@@ -271,9 +297,4 @@ def _serve(front: Front, runtime: Runtime) -> None:
     try:
         asyncio.run(pump(front, runtime))
     finally:
-        # A call that ignores its cancellation must not keep a process without a client alive.
-        watchdog = threading.Timer(SHUTDOWN_SECONDS, os._exit, args=(0,))
-        watchdog.daemon = True
-        watchdog.start()
         runtime.close()
-        watchdog.cancel()

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from tintype_studio.errors import Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
-from tintype_studio.storage.tables import calls
+from tintype_studio.storage.tables import api_keys, calls
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,13 @@ class CallRecord:
     created_at: datetime
 
 
+_MARK_USED = (
+    sa.update(api_keys).where(api_keys.c.id == sa.bindparam("key")).values(last_used_at=sa.bindparam("at"))
+)
+
+
 class Audit:
-    """Writes and reads the trail."""
+    """Writes and reads the trail, and with it when each key was last used."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -128,8 +133,11 @@ class Audit:
 
     def _write(self, records: Iterable[CallRecord]) -> None:
         rows = [{column: getattr(r, column) for column in CallRecord.__slots__} for r in records]
+        used = {row["api_key_id"]: row["created_at"] for row in rows if row["api_key_id"] is not None}
         with self._db.write() as connection:
             connection.execute(sa.insert(calls), rows)
+            if used:
+                connection.execute(_MARK_USED, [{"key": k, "at": used[k]} for k in sorted(used)])
 
     def list(self, principal: Principal, *, limit: int = 100) -> list[dict[str, Any]]:
         """The organization's calls, newest first."""

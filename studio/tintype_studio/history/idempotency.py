@@ -7,14 +7,16 @@ conflict. A call whose process died is taken over by the next attempt.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import Conflict, IdempotencyConflict, InvalidInput
+from tintype_studio.errors import IdempotencyConflict, InvalidInput, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
@@ -25,6 +27,8 @@ MAX_KEY_LENGTH = 255
 WAIT_SECONDS = 25.0
 """How long a second caller waits for the first. Below the 30 s after which known clients send again."""
 POLL_SECONDS = 0.02
+MAX_WAITERS = 16
+"""Callers of one process that wait at a time; further ones are told to come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +45,40 @@ class Idempotency:
     def __init__(self, database: Database, liveness: Liveness) -> None:
         self._db = database
         self._liveness = liveness
+        self._waiters = threading.BoundedSemaphore(MAX_WAITERS)
 
     def claim(
-        self, principal: Principal, *, tool: str, key: str, fingerprint: str, call_id: str
+        self,
+        principal: Principal,
+        *,
+        tool: str,
+        key: str,
+        fingerprint: str,
+        call_id: str,
+        check: Callable[[], None] = lambda: None,
     ) -> Ticket | bytes:
-        """A ticket when the caller must run the call, or the stored answer of an earlier one."""
+        """A ticket when the caller must run the call, or the stored answer of an earlier one.
+
+        ``check`` is called while waiting for an earlier call; it raises to stop.
+        """
         _check_key(key)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            claimed = self._try_claim(principal, tool, key, fingerprint, call_id)
-            if claimed is not None:
-                return claimed
-            if time.monotonic() > deadline:
-                raise Conflict(
-                    "The first call with this idempotency key is still running.",
-                    code="call_in_flight",
-                    fix="Send the same call with the same key again in a few seconds.",
-                    retryable=True,
-                )
-            time.sleep(POLL_SECONDS)
+        claimed = self._try_claim(principal, tool, key, fingerprint, call_id)
+        if claimed is not None:
+            return claimed
+        # Waiters occupy worker threads: a crowd of them must not keep everybody else out.
+        if not self._waiters.acquire(blocking=False):
+            raise _in_flight()
+        try:
+            deadline = time.monotonic() + WAIT_SECONDS
+            while claimed is None:
+                if time.monotonic() > deadline:
+                    raise _in_flight()
+                time.sleep(POLL_SECONDS)
+                check()
+                claimed = self._try_claim(principal, tool, key, fingerprint, call_id)
+            return claimed
+        finally:
+            self._waiters.release()
 
     def _try_claim(
         self, principal: Principal, tool: str, key: str, fingerprint: str, call_id: str
@@ -123,6 +142,14 @@ class Idempotency:
         """Drop expired records."""
         with self._db.write() as connection:
             connection.execute(sa.delete(records).where(records.c.expires_at <= clock.now()))
+
+
+def _in_flight() -> Unavailable:
+    return Unavailable(
+        "The first call with this idempotency key is still running.",
+        code="call_in_flight",
+        fix="Send the same call with the same key again in a few seconds.",
+    )
 
 
 def _check_key(key: str) -> None:

@@ -22,8 +22,6 @@ KEY_PREFIX = "pk_live_"
 SHOWN_PREFIX_LENGTH = 12
 CACHE_SECONDS = 0.5
 """A revoked key stops working within this time in every process."""
-LAST_USED_STEP_SECONDS = 60
-"""``last_used_at`` is written at most this often per key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +101,6 @@ class Keys:
         if row is None or not row["is_active"] or (row["expires_at"] and row["expires_at"] <= now):
             self._cache.pop(digest, None)
             raise Unauthorized("The API key is unknown, revoked or expired.", code="invalid_key")
-        used = row["last_used_at"]
-        if used is None or (now - used).total_seconds() > LAST_USED_STEP_SECONDS:
-            with self._db.write() as connection:
-                connection.execute(
-                    sa.update(api_keys).where(api_keys.c.id == row["id"]).values(last_used_at=now)
-                )
         return Principal(
             organization_id=row["organization_id"],
             organization_uuid=row["organization_uuid"],

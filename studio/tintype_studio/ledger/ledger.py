@@ -7,7 +7,9 @@ on any database.
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,6 +58,7 @@ class Ledger:
     def __init__(self, database: Database, liveness: Liveness) -> None:
         self._db = database
         self._liveness = liveness
+        self._unreleased: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def available(self, principal: Principal) -> int:
         """Credits that this key can spend now: the balance less holds, within the key's own cap."""
@@ -99,6 +102,7 @@ class Ledger:
         """Set ``amount`` credits aside for a call, or raise ``PaymentRequired`` and change nothing."""
         if amount <= 0:
             raise InvalidInput("A hold must be for at least one credit.")
+        self._release_left_over()
         try:
             self._insert_hold(principal, call_id, operation, amount)
         except _Refused as refused:
@@ -187,6 +191,18 @@ class Ledger:
     def release(self, call_id: str) -> None:
         """Free a hold without a charge. Freeing twice does nothing."""
         self._settle(call_id, lambda _connection, _hold: 0)
+
+    def release_later(self, call_id: str) -> None:
+        """Free a hold now, or, while the database does not take it, before this process's next hold."""
+        try:
+            self.release(call_id)
+        except Exception:
+            self._unreleased.put(call_id)
+
+    def _release_left_over(self) -> None:
+        for _ in range(self._unreleased.qsize()):
+            with suppress(queue.Empty):
+                self.release_later(self._unreleased.get_nowait())
 
     def _settle(self, call_id: str, charge: Callable[[sa.Connection, sa.RowMapping], int]) -> int:
         with self._db.write() as connection:

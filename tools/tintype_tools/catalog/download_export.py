@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
@@ -10,8 +11,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tintype_studio.errors import Unavailable
+from tintype_studio.errors import Conflict, Unavailable
 from tintype_studio.identity.roles import Role
+from tintype_studio.names import printable
 from tintype_tools.call import Call
 from tintype_tools.shapes import DatasetName
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
@@ -34,33 +36,53 @@ class DownloadExportResult(Result):
 
 
 def handle(args: DownloadExportArgs, call: Call) -> DownloadExportResult:
-    """Write the file whole, or not at all."""
+    """Write the file whole, or not at all; nothing that exists is replaced."""
     target = call.files.target(args.output_path)
     export, chunks = call.studio.exports.open(call.principal, args.dataset_name, args.export_name)
-    size = _write_whole(target, chunks, call)
-    return DownloadExportResult(output_path=str(target), file_size=size, sha256=export.sha256 or "")
+    sha256 = export.sha256 or ""
+    if target.exists():
+        _require_same(target, sha256)
+    else:
+        try:
+            _write_whole(target, chunks, sha256, call)
+        except OSError as error:
+            raise Unavailable(
+                f"The file could not be written: {error.strerror}.",
+                code="write_failed",
+                fix="Choose another name or folder, or free disk space, then call again.",
+                retryable=False,
+            ) from error
+    return DownloadExportResult(output_path=str(target), file_size=target.stat().st_size, sha256=sha256)
 
 
-def _write_whole(target: Path, chunks: Iterable[bytes], call: Call) -> int:
-    size = 0
-    descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+def _write_whole(target: Path, chunks: Iterable[bytes], sha256: str, call: Call) -> None:
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tintype-")
+    part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             for chunk in chunks:
                 call.check()
-                size += file.write(chunk)
-        Path(part).replace(target)
-    except OSError as error:
-        Path(part).unlink(missing_ok=True)
-        raise Unavailable(
-            f"The file could not be written: {error.strerror}.",
-            code="write_failed",
-            fix="Free disk space or choose another folder, then call again.",
-        ) from error
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-    return size
+                file.write(chunk)
+        part.chmod(0o644)
+        try:
+            # A link appears whole, and only where nothing stands.
+            os.link(part, target)
+        except FileExistsError:
+            _require_same(target, sha256)
+        except OSError:  # a file system without links
+            part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _require_same(target: Path, sha256: str) -> None:
+    with target.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise Conflict(
+                f"A file named {printable(target.name)!r} exists there and is something else.",
+                code="file_exists",
+                fix="Choose another file name; nothing was overwritten.",
+            )
 
 
 TOOL = ToolSpec(
@@ -69,7 +91,8 @@ TOOL = ToolSpec(
     category=Category.EXPORTS,
     toolset="exports",
     description=(
-        "Use when the user wants a completed export as a local ZIP file. Over the network, where this server "
+        "Use when the user wants a completed export as a local ZIP file; an existing file is never "
+        "overwritten. Over the network, where this server "
         "may write no local files, use the download_url that list_exports gives."
     ),
     args=DownloadExportArgs,

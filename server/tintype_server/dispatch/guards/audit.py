@@ -10,7 +10,7 @@ import orjson
 from tintype_server.dispatch.running import Next, RunningCall, log
 from tintype_studio.errors import Internal, TintypeError
 from tintype_studio.history.audit import CallRecord
-from tintype_studio.names import has_surrogate, printable
+from tintype_studio.names import printable
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
 
@@ -42,8 +42,20 @@ def audit(call: RunningCall, proceed: Next) -> Outcome:
 
 
 def _record(call: RunningCall, code: str, outcome: Outcome | None, duration_us: int) -> None:
-    principal, spec, request = call.known_principal, call.known_spec, call.request
-    record = CallRecord(
+    spec = call.known_spec
+    try:
+        record = _describe(call, code, outcome, duration_us)
+        if spec is None or spec.effect is Effect.READ:
+            call.studio.audit.record_soon(record)
+        else:
+            call.studio.audit.record(record)
+    except Exception:
+        log.exception("call %s could not be recorded", call.id)
+
+
+def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us: int) -> CallRecord:
+    principal, request = call.known_principal, call.request
+    return CallRecord(
         uuid=call.id,
         organization_id=principal.organization_id if principal else None,
         api_key_id=principal.key_id if principal else None,
@@ -58,13 +70,6 @@ def _record(call: RunningCall, code: str, outcome: Outcome | None, duration_us: 
         duration_us=duration_us,
         created_at=call.started_at,
     )
-    if spec is None or spec.effect is Effect.READ:
-        call.studio.audit.record_soon(record)
-        return
-    try:
-        call.studio.audit.record(record)
-    except Exception:
-        log.exception("call %s could not be recorded", call.id)
 
 
 def redact(arguments: Any) -> str:
@@ -86,7 +91,13 @@ def _short(value: Any, depth: int) -> Any:
         return [_short(v, depth + 1) for v in value]
     if isinstance(value, str):
         text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}… ({len(value)} characters)"
-        return printable(text) if has_surrogate(text) else text
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return "(huge number)"
-    return value
+        return printable(text)
+    if (
+        value is None
+        or isinstance(value, bool)
+        or type(value) is float
+        or (type(value) is int and abs(value) < 2**63)
+    ):
+        return value
+    # An agent loop in this process may pass anything: paths, sets, numbers of other libraries.
+    return printable(repr(value)[:MAX_TEXT])

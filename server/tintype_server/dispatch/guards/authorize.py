@@ -5,6 +5,7 @@ from __future__ import annotations
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_studio.errors import Forbidden
 from tintype_tools.call import Outcome
+from tintype_tools.snapshot import ALWAYS_OPEN
 
 
 def authorize(call: RunningCall, proceed: Next) -> Outcome:
@@ -17,10 +18,8 @@ def authorize(call: RunningCall, proceed: Next) -> Outcome:
             fix=f"Use a key with the role {spec.required_role} or above, or leave this step to a person.",
             details={"required_role": spec.required_role.value, "role": principal.role.value},
         )
-    offered = call.settings.toolsets
-    if (principal.toolsets is not None and spec.toolset not in principal.toolsets) or (
-        offered is not None and spec.toolset not in offered
-    ):
+    open_toolsets = call.settings.offered_toolsets(principal.toolsets)
+    if open_toolsets is not None and spec.toolset not in {*open_toolsets, ALWAYS_OPEN}:
         raise Forbidden(
             f"The toolset {spec.toolset!r} is not open to this key.",
             code="toolset_required",

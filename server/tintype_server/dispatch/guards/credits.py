@@ -19,9 +19,10 @@ def credits(call: RunningCall, proceed: Next) -> Outcome:
     ledger.hold(call.principal, call_id=call.id, operation=quote.operation, amount=quote.credits)
     try:
         outcome = proceed(call)
+        call.check()  # an answer that nobody waits for is not charged
+        actual = quote.credits if outcome.actual_credits is None else outcome.actual_credits
+        charged = ledger.capture(call.id, actual, description=call.spec.name)
     except BaseException:
-        ledger.release(call.id)
+        ledger.release_later(call.id)
         raise
-    actual = quote.credits if outcome.actual_credits is None else outcome.actual_credits
-    charged = ledger.capture(call.id, actual, description=call.spec.name)
     return replace(outcome, credits=charged)

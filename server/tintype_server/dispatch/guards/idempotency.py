@@ -21,7 +21,12 @@ def idempotency(call: RunningCall, proceed: Next) -> Outcome:
         return proceed(call)
     service = call.studio.idempotency
     claimed = service.claim(
-        call.principal, tool=call.spec.name, key=key, fingerprint=_fingerprint(call), call_id=call.id
+        call.principal,
+        tool=call.spec.name,
+        key=key,
+        fingerprint=_fingerprint(call),
+        call_id=call.id,
+        check=call.check,
     )
     if isinstance(claimed, bytes):
         stored = orjson.loads(claimed)

@@ -1,8 +1,9 @@
 """The response cap: an answer never exceeds the caller's budget, and nothing of it is lost.
 
-Structure is kept and lists are cut between items. What was cut is parked, and ``_truncated`` says how much
-it is and carries a cursor for ``read_more``. Tokens are estimated as bytes of JSON divided by four;
-pictures count by their pixels.
+Structure is kept: lists are cut between items, and long texts between pieces. What was cut is parked, and
+``_truncated`` says how much it is and carries a cursor for ``read_more``. An answer that cannot be fitted
+so (a thousand small lists, say) is handed over as pieces of its JSON text. Tokens are estimated as bytes of
+JSON divided by four; pictures count by their pixels.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from tintype_tools.call import Outcome
 BYTES_PER_TOKEN = 4
 MARKER_BYTES = 600
 """Room kept for ``_truncated`` itself."""
+MAX_CUTS = 4
+"""More cuts than this would not fit their own marks."""
+PIECE = 200
+"""Characters in a piece of a long text."""
+LONG_TEXT = 4 * PIECE
+"""Shorter texts are never cut."""
 
 
 @dataclass(slots=True)
@@ -25,6 +32,8 @@ class _Cut:
     path: str
     shown: int
     items: list[Any]
+    of: str = "items"
+    """``items`` of a list, or ``pieces`` of a text to be joined."""
 
 
 def shape(call: RunningCall, proceed: Next) -> Outcome:
@@ -38,15 +47,16 @@ def shape(call: RunningCall, proceed: Next) -> Outcome:
         return outcome
     cuts: list[_Cut] = []
     value = _fit(outcome.value, max(0, room - MARKER_BYTES), "", cuts)
-    marked = [_describe(call, outcome, cut) for cut in cuts]
-    if not marked:
+    if not cuts and _size(value) <= MARKER_BYTES:  # the pictures alone took the room
         return outcome
+    if not 0 < len(cuts) <= MAX_CUTS or _size(value) > room:
+        value, cuts = {}, [_as_text(outcome.value)]
     value["_truncated"] = {
         "message": (
             f"The answer was cut to {budget} tokens. Call read_more with a cursor for the rest, "
             "or ask for less."
         ),
-        "cuts": marked,
+        "cuts": [_describe(call, outcome, cut) for cut in cuts],
     }
     return replace(outcome, value=value)
 
@@ -61,6 +71,7 @@ def _describe(call: RunningCall, outcome: Outcome, cut: _Cut) -> dict[str, Any]:
         cursor = f"{handle}.{cut.shown}"
     return {
         "path": cut.path,
+        "of": cut.of,
         "shown": cut.shown,
         "total": total,
         "left_out": total - cut.shown,
@@ -77,20 +88,23 @@ def _fit(value: Any, room: int, path: str, cuts: list[_Cut]) -> Any:
         return _fit_dict(value, room, path, cuts)
     if isinstance(value, list):
         return _fit_list(value, room, path, cuts)
+    if isinstance(value, str) and len(value) > LONG_TEXT:
+        return _fit_text(value, room, path, cuts)
     return value
 
 
 def _fit_dict(value: dict[str, Any], room: int, path: str, cuts: list[_Cut]) -> dict[str, Any]:
     """Cut inside the largest members first, until the whole fits."""
     fitted = dict(value)
-    sizes = {key: _size(item) + len(key) + 4 for key, item in value.items()}
+    sizes = {key: _size(item) + _size(key) + 2 for key, item in value.items()}
+    total = sum(sizes.values()) + 2
     for key in sorted(sizes, key=lambda k: -sizes[k]):
-        others = sum(size for k, size in sizes.items() if k != key)
-        if others + sizes[key] <= room or not isinstance(fitted[key], dict | list):
-            continue
+        if total <= room or len(cuts) > MAX_CUTS:
+            break
+        others = total - sizes[key]
         inside = f"{path}.{key}" if path else key
         fitted[key] = _fit(fitted[key], max(0, room - others), inside, cuts)
-        sizes[key] = _size(fitted[key]) + len(key) + 4
+        total = others + _size(fitted[key]) + _size(key) + 2
     return fitted
 
 
@@ -111,3 +125,23 @@ def _fit_list(value: list[Any], room: int, path: str, cuts: list[_Cut]) -> list[
     if len(kept) < len(value):
         cuts.append(_Cut(path, len(kept), value))
     return kept
+
+
+def _fit_text(value: str, room: int, path: str, cuts: list[_Cut]) -> str:
+    pieces = _pieces(value)
+    shown, used = 0, 2
+    while shown < len(pieces) and used + _size(pieces[shown]) - 2 <= room:
+        used += _size(pieces[shown]) - 2
+        shown += 1
+    if shown < len(pieces):
+        cuts.append(_Cut(path, shown, list(pieces), "pieces"))
+    return "".join(pieces[:shown])
+
+
+def _as_text(value: Any) -> _Cut:
+    """The whole answer as pieces of its JSON text."""
+    return _Cut("", 0, _pieces(orjson.dumps(value).decode()), "pieces")
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[i : i + PIECE] for i in range(0, len(text), PIECE)]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_studio.errors import InvalidInput
-from tintype_studio.names import has_surrogate, printable
+from tintype_studio.names import json_problem, printable
 from tintype_tools.call import Outcome
 
 MAX_PROBLEMS = 20
@@ -19,11 +19,11 @@ def validate(call: RunningCall, proceed: Next) -> Outcome:
     arguments = call.request.arguments
     if not isinstance(arguments, dict):
         raise InvalidInput("Arguments must be a JSON object.", code="invalid_arguments")
-    if has_surrogate(arguments):
+    if problem := json_problem(arguments):
         raise InvalidInput(
-            "An argument holds a broken character (a lone surrogate).",
+            f"An argument {problem}.",
             code="invalid_arguments",
-            fix="Send text as valid Unicode.",
+            fix="Send plain JSON of moderate depth, with valid Unicode text.",
         )
     try:
         call.args = call.spec.args.model_validate(arguments)
@@ -34,7 +34,14 @@ def validate(call: RunningCall, proceed: Next) -> Outcome:
 
 def _as_invalid_input(tool: str, error: ValidationError, known: list[str]) -> InvalidInput:
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [{"loc": list(p["loc"]), "msg": printable(p["msg"]), "type": p["type"]} for p in found]
+    problems = [
+        {
+            "loc": [part if isinstance(part, int) else printable(part[:80]) for part in p["loc"]],
+            "msg": printable(p["msg"][:300]),
+            "type": p["type"],
+        }
+        for p in found[:MAX_PROBLEMS]
+    ]
     lines = "; ".join(f"{_path(p['loc'])}: {p['msg']}" for p in problems[:5])
     fix = "Correct the named arguments and call again."
     if any(p["type"] == "extra_forbidden" and len(p["loc"]) == 1 for p in problems):
@@ -43,9 +50,9 @@ def _as_invalid_input(tool: str, error: ValidationError, known: list[str]) -> In
         f"Invalid arguments: {lines}.",
         code="invalid_arguments",
         fix=fix,
-        details={"errors": problems[:MAX_PROBLEMS]},
+        details={"errors": problems},
     )
 
 
 def _path(loc: Sequence[int | str]) -> str:
-    return printable(".".join(str(part)[:80] for part in loc)) or "(arguments)"
+    return ".".join(map(str, loc)) or "(arguments)"
