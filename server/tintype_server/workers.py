@@ -1,4 +1,8 @@
-"""Runs calls for async doors: in worker threads, so many at a time, and never on the event loop's account.
+"""Runs calls for async doors: in worker threads, so many at a time.
+
+The way to a thread and back costs more than a quick read (``ToolSpec.quick_unless``); such a call runs on
+the event loop when nothing in it can wait: its key was checked a moment ago, and the database is a local
+SQLite file, whose readers no writer blocks.
 
 A call whose caller went away keeps its place until its thread really ends; otherwise a crowd of callers
 that hang up could start threads without limit.
@@ -8,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
 from contextlib import suppress
 
 import anyio
 from anyio import to_thread
 
+from tintype_server.runtime import Runtime
 from tintype_tools.call import Outcome, Request
 
 MAX_CALLS_AT_ONCE = 40
@@ -22,13 +26,15 @@ MAX_CALLS_AT_ONCE = 40
 class Workers:
     """A door's worker threads."""
 
-    def __init__(self, dispatch: Callable[[Request], Outcome]) -> None:
-        self._dispatch = dispatch
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._places: anyio.CapacityLimiter | None = None
         self._threads: anyio.CapacityLimiter | None = None
 
     async def run(self, request: Request) -> Outcome:
         """Run one call. When the awaiting task is cancelled, the call is told and this returns at once."""
+        if self._is_quick(request):
+            return self._runtime.dispatch(request)
         if self._places is None or self._threads is None:  # limiters belong to a running event loop
             self._places = anyio.CapacityLimiter(MAX_CALLS_AT_ONCE)
             self._threads = anyio.CapacityLimiter(math.inf)
@@ -40,7 +46,7 @@ class Workers:
             nonlocal started
             started = True
             try:
-                return self._dispatch(request)
+                return self._runtime.dispatch(request)
             finally:
                 with suppress(RuntimeError):  # the loop is closed: the server has stopped
                     loop.call_soon_threadsafe(places.release_on_behalf_of, place)
@@ -51,3 +57,14 @@ class Workers:
             request.cancelled.set()
             if not started:
                 places.release_on_behalf_of(place)
+
+    def _is_quick(self, request: Request) -> bool:
+        runtime = self._runtime
+        if request.tool not in runtime.registry or not runtime.studio.database.is_sqlite:
+            return False
+        longer = runtime.registry.get(request.tool).quick_unless
+        return (
+            longer is not None
+            and longer.isdisjoint(request.arguments)
+            and runtime.studio.keys.cached(request.api_key) is not None
+        )

@@ -167,6 +167,7 @@ class _Nested(Args):
         ({"effect": Effect.SPEND, "credit_cost": 1}, "go together"),
         ({"quote": lambda _args: Quote("x", 1)}, "go together"),
         ({"effect": Effect.READ, "idempotent": False}, "a read is idempotent"),
+        ({"quick_unless": frozenset()}, "only a read can be quick"),
     ],
 )
 def test_contradictions_are_refused_at_registration(changes: dict[str, object], message: str) -> None:

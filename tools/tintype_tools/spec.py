@@ -72,7 +72,8 @@ class ToolSpec(BaseModel):
      2. the description starts with "Use when" and has at most 1,024 characters;
      3. arguments and result forbid unknown keys;
      4. a tool spends exactly when it has a quote, and then its typical cost is above zero;
-     5. a read is idempotent.
+     5. a read is idempotent;
+     6. only a read can be quick.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -92,6 +93,11 @@ class ToolSpec(BaseModel):
     idempotent: bool
     """Whether a repeated call leaves the same state as one."""
     effect: Effect
+    quick_unless: frozenset[str] | None = None
+    """For a read of a few rows by key: the arguments that make it longer than a fraction of a millisecond.
+    Without one of them, an async door runs it where it stands instead of paying for a worker thread.
+    None for every other tool.
+    """
     handler: Callable[[Any, Call], Result | Output]
 
     @model_validator(mode="after")
@@ -107,6 +113,8 @@ class ToolSpec(BaseModel):
             raise ValueError(f"{self.name}: effect spend, a quote and a typical cost go together")
         if self.effect is Effect.READ and not self.idempotent:
             raise ValueError(f"{self.name}: a read is idempotent")
+        if self.quick_unless is not None and self.effect is not Effect.READ:
+            raise ValueError(f"{self.name}: only a read can be quick")
         return self
 
 

@@ -30,7 +30,7 @@ class ToolRoutes:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._files = configured_files(runtime.settings)
-        self._workers = Workers(runtime.dispatch)
+        self._workers = Workers(runtime)
         self._payload, self._etag = _registry_payload()
 
     async def registry(self, request: HttpRequest) -> Response:

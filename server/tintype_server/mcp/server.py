@@ -29,7 +29,7 @@ from tintype_server.workers import Workers
 from tintype_studio.errors import Internal, InvalidInput, TintypeError
 from tintype_tools.call import Outcome, Progress, Request, no_progress
 from tintype_tools.local_files import LocalFiles
-from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, load_snapshot, visible_tools
+from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, visible_tools
 
 warnings.simplefilter("ignore", MCPDeprecationWarning)
 
@@ -48,14 +48,15 @@ class Caller:
     max_response_tokens: int | None = None
 
 
+_NO_HEADER_ARGUMENTS: dict[str, Any] = {"type": "object"}
+
 CallerOf = Callable[[Any], Caller]
 """Reads the caller off the transport's request (None on stdio)."""
 
 
 def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
     """The server object; hand it to any of the SDK's transports."""
-    schemas = {tool["name"]: tool["input_schema"] for tool in load_snapshot()["tools"]}
-    workers = Workers(runtime.dispatch)
+    workers = Workers(runtime)
 
     async def list_tools(
         ctx: ServerRequestContext[Any, Any], params: t.PaginatedRequestParams | None
@@ -107,8 +108,9 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
         version=identity.server_version(),
         instructions=identity.INSTRUCTIONS,
         cache_hints={"tools/list": CacheHint(ttl_ms=identity.TOOLS_TTL_MS, scope="private")},
-        # Without this the SDK runs the whole tools/list before every HTTP call.
-        get_tool_input_schema=schemas.get,
+        # The SDK looks for arguments that travel as headers. We have none; without an answer here it runs
+        # the whole tools/list before every HTTP call.
+        get_tool_input_schema=lambda _name: _NO_HEADER_ARGUMENTS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )

@@ -7,6 +7,8 @@ refused.
 from __future__ import annotations
 
 import difflib
+import heapq
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -27,6 +29,16 @@ from tintype_studio.storage.tables import (
 )
 
 
+_LISTED = 20
+"""Names that an error message lists; it says how many more there are."""
+
+_NAME_SHOWN = 80
+"""Characters of a name that an error message shows."""
+
+_HINTED = 5
+"""Unknown names for which an error looks for a known one that was meant."""
+
+
 class Classes:
     """Declares the classes of a dataset."""
 
@@ -43,14 +55,17 @@ class Classes:
             DatasetClass(name=clean_name(c.name, "Class name"), type=c.type, color=c.color) for c in classes
         ]
         names = [c.name for c in cleaned]
-        if len(set(names)) != len(names):
-            raise InvalidInput("A class name occurs twice in the list.", fix="Send each class name once.")
+        if repeated := _repeated(names):
+            raise InvalidInput(
+                f"A class name occurs twice in the list: {_listed([repr(_shown(n)) for n in repeated])}.",
+                fix="Send each class name once.",
+            )
         with self._db.write() as connection:
             dataset = self._datasets.get_in(connection, principal, name)
             missing = _names_in_use(connection, dataset.row_id) - set(names)
             if missing:
                 raise Conflict(
-                    f"Annotations still use: {', '.join(sorted(missing))}.",
+                    f"Annotations still use: {_listed([_shown(n) for n in sorted(missing)])}.",
                     code="class_in_use",
                     fix="Keep these classes in the list, or change the annotations first.",
                 )
@@ -94,7 +109,8 @@ def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[st
             .order_by(dataset_classes.c.position)
         ).scalars()
     )
-    unknown = list(dict.fromkeys(n for n in names if n not in known))
+    seen = set(known)
+    unknown = [n for n in dict.fromkeys(names) if n not in seen]
     if not unknown:
         return []
     declared = connection.execute(
@@ -108,14 +124,53 @@ def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[st
 
 
 def _unknown_classes(unknown: list[str], known: list[str]) -> InvalidInput:
-    close = {m for n in unknown for m in difflib.get_close_matches(n, known, n=2)}
-    hint = f"Did you mean {', '.join(sorted(close))}? " if close else ""
+    """The error for names that a declared dataset does not have; cheap, for it is made under the write lock."""
+    close = _close_names(unknown[:_HINTED], known)
+    hint = f"Did you mean {', '.join(_shown(n) for n in close)}? " if close else ""
     return InvalidInput(
-        f"Not classes of this dataset: {', '.join(repr(n) for n in unknown[:20])}.",
+        f"Not classes of this dataset: {_listed([repr(_shown(n)) for n in unknown])}.",
         code="unknown_class",
-        fix=f"{hint}Use one of: {', '.join(known[:50]) or '(none declared)'}; "
+        fix=f"{hint}Use one of: {_listed([_shown(n) for n in known]) or '(none declared)'}; "
         "or add the class with set_dataset_classes.",
     )
+
+
+def _close_names(names: list[str], known: list[str]) -> list[str]:
+    """Known names that look like one of ``names``, sorted.
+
+    difflib compares too slowly to see all pairs; it judges only the few that share the most letters and
+    pairs of letters with a name.
+    """
+    parts = [(candidate, _parts(candidate)) for candidate in known]
+    close: set[str] = set()
+    for name in names:
+        own = _parts(name)
+
+        def shared(entry: tuple[str, set[str]], own: set[str] = own) -> float:
+            return len(own & entry[1]) / (len(own) + len(entry[1]))
+
+        likely = [candidate for candidate, _ in heapq.nlargest(3, parts, key=shared)]
+        close.update(difflib.get_close_matches(name, likely, n=2))
+    return sorted(close)
+
+
+def _parts(name: str) -> set[str]:
+    return {*name, *map("".join, zip(name, name[1:], strict=False))}
+
+
+def _repeated(names: list[str]) -> list[str]:
+    """The names that occur more than once, in order."""
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _NAME_SHOWN else name[: _NAME_SHOWN - 1] + "…"
+
+
+def _listed(names: list[str]) -> str:
+    """``names`` as a list of bounded length."""
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:

@@ -73,19 +73,18 @@ class Keys:
         cached = self.cached(api_key)
         if cached is not None:
             return cached
-        digest = self._signer.hash_key(api_key.strip())
-        principal = self._load(digest)
+        api_key = api_key.strip()
+        self._cache.pop(api_key, None)
+        principal = self._load(self._signer.hash_key(api_key))
         with self._lock:
             if len(self._cache) > 10_000:
                 self._cache.clear()
-            self._cache[digest] = (time.monotonic(), principal)
+            self._cache[api_key] = (time.monotonic(), principal)
         return principal
 
     def cached(self, api_key: str | None) -> Principal | None:
         """The principal if the key was checked a moment ago; never touches the database."""
-        if not api_key:
-            return None
-        entry = self._cache.get(self._signer.hash_key(api_key.strip()))
+        entry = self._cache.get(api_key.strip()) if api_key else None
         fresh = entry is not None and time.monotonic() - entry[0] < CACHE_SECONDS
         return entry[1] if entry is not None and fresh else None
 
@@ -99,7 +98,6 @@ class Keys:
             row = connection.execute(query).mappings().first()
         now = clock.now()
         if row is None or not row["is_active"] or (row["expires_at"] and row["expires_at"] <= now):
-            self._cache.pop(digest, None)
             raise Unauthorized("The API key is unknown, revoked or expired.", code="invalid_key")
         return Principal(
             organization_id=row["organization_id"],

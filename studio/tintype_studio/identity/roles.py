@@ -20,8 +20,11 @@ class Role(StrEnum):
     @property
     def rank(self) -> int:
         """Position in the hierarchy, 0 for viewer."""
-        return list(Role).index(self)
+        return _RANKS[self]
 
     def covers(self, other: Role) -> bool:
         """Whether this role may do what ``other`` may."""
         return self.rank >= other.rank
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}

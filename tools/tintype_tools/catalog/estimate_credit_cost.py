@@ -67,5 +67,6 @@ TOOL = ToolSpec(
     required_role=Role.VIEWER,
     idempotent=True,
     effect=Effect.READ,
+    quick_unless=frozenset(),
     handler=handle,
 )

@@ -66,5 +66,6 @@ TOOL = ToolSpec(
     required_role=Role.VIEWER,
     idempotent=True,
     effect=Effect.READ,
+    quick_unless=frozenset(),
     handler=handle,
 )

@@ -44,5 +44,6 @@ TOOL = ToolSpec(
     required_role=Role.VIEWER,
     idempotent=True,
     effect=Effect.READ,
+    quick_unless=frozenset({"include_images"}),
     handler=handle,
 )

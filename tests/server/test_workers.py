@@ -1,0 +1,115 @@
+"""How async doors run calls: so many threads at a time, and quick reads without one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tintype_server.runtime import Runtime, everything
+from tintype_server.settings import Settings
+from tintype_server.workers import MAX_CALLS_AT_ONCE, Workers
+from tintype_tools.call import Outcome, Request
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    opened = Runtime.open(Settings(home=tmp_path / "home"))
+    owner = opened.studio.keys.authenticate(opened.local_api_key())
+    opened.studio.datasets.create(owner, name="d")
+    yield opened
+    opened.close()
+
+
+def request(runtime: Runtime, tool: str, **arguments: Any) -> Request:
+    return Request(
+        tool=tool,
+        arguments=arguments,
+        api_key=runtime.local_api_key(),
+        door="http",
+        files=everything(runtime.settings),
+    )
+
+
+class Spy:
+    """The dispatcher, with a note of the thread that ran each call."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.threads: list[int] = []
+        self._dispatch = runtime.dispatch
+
+    def __call__(self, request: Request) -> Outcome:
+        self.threads.append(threading.get_ident())
+        return self._dispatch(request)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "quick"),
+    [
+        ("get_dataset", {"name": "d"}, True),
+        ("get_dataset", {"name": "d", "include_images": True}, False),
+        ("estimate_credit_cost", {"operation": "image_inference"}, True),
+        ("get_credit_balance", {}, True),
+        ("list_datasets", {}, False),
+        ("create_dataset", {"name": "e"}, False),
+    ],
+)
+def test_only_quick_reads_run_on_the_loop(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], quick: bool
+) -> None:
+    spy = Spy(runtime)
+    monkeypatch.setattr(Runtime, "dispatch", spy)
+    runtime.studio.keys.authenticate(runtime.local_api_key())
+    anyio.run(Workers(runtime).run, request(runtime, tool, **arguments))
+    assert (spy.threads == [threading.get_ident()]) is quick
+
+
+def test_a_key_that_must_be_looked_up_takes_a_thread(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(runtime)
+    monkeypatch.setattr(Runtime, "dispatch", spy)
+    monkeypatch.setattr(runtime.studio.keys, "cached", lambda _key: None)
+    anyio.run(Workers(runtime).run, request(runtime, "get_dataset", name="d"))
+    assert spy.threads != [threading.get_ident()]
+
+
+def test_callers_that_hang_up_start_no_threads_beyond_the_limit(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave, running, most = threading.Event(), [0], [0]
+    lock = threading.Lock()
+
+    def slow(_request: Request) -> Outcome:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        leave.wait(10)
+        with lock:
+            running[0] -= 1
+        return Outcome("id", {})
+
+    monkeypatch.setattr(Runtime, "dispatch", staticmethod(slow))
+    made = [request(runtime, "list_datasets") for _ in range(3 * MAX_CALLS_AT_ONCE)]
+
+    async def crowd() -> int:
+        workers = Workers(runtime)
+        async with anyio.create_task_group() as tasks:
+            for one in made:
+                tasks.start_soon(workers.run, one)
+            await anyio.sleep(0.3)
+            tasks.cancel_scope.cancel()
+        at_hang_up = running[0]
+        with anyio.move_on_after(0.2):
+            await workers.run(request(runtime, "list_datasets"))
+        started_meanwhile = most[0]
+        leave.set()
+        await workers.run(request(runtime, "list_datasets"))
+        return max(at_hang_up, started_meanwhile)
+
+    assert anyio.run(crowd) == MAX_CALLS_AT_ONCE
+    assert sum(one.cancelled.is_set() for one in made) >= MAX_CALLS_AT_ONCE
