@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -137,3 +138,53 @@ def test_another_organization_cannot_declare_classes(
     with pytest.raises(NotFound):
         studio.classes.declare(stranger, dataset.name, [DatasetClass("car")])
     assert class_names(studio, owner) == []
+
+
+def test_the_error_for_many_unknown_names_is_small_and_quick(
+    studio: Studio, owner: Principal, sample: Sample, boxes: Any
+) -> None:
+    stem = "".join(chr(97 + i * 7 % 26) for i in range(112))
+    declare(studio, owner, *(f"{stem}{i:04}" for i in range(1000)))
+    many = [box.model_copy(update={"name": f"{stem}x{i:05}"}) for i, box in enumerate(boxes(10_000))]
+    started = time.thread_time()
+    with pytest.raises(InvalidInput) as caught:
+        studio.documents.save(owner, sample.id, many)
+    assert time.thread_time() - started < 2  # comparing all pairs takes an hour
+    assert caught.value.message.endswith(" and 9980 more.")
+    assert f"'{stem[:79]}…'" in caught.value.message
+    assert "and 980 more; or add the class" in caught.value.fix
+    assert len(caught.value.message) + len(caught.value.fix) < 50 * 90
+    assert studio.documents.get(owner, sample.id)[1] == []
+
+
+def test_a_close_name_is_found_among_very_many(
+    studio: Studio, owner: Principal, sample: Sample, boxes: Any
+) -> None:
+    declare(studio, owner, *(f"shelf {i:03}" for i in range(500)), "pedestrian", *map(str, range(400)))
+    with pytest.raises(InvalidInput) as caught:
+        studio.documents.save(owner, sample.id, boxes(1, "pedestrain"))
+    assert "Did you mean pedestrian? Use one of: shelf 000, " in caught.value.fix
+
+
+def test_a_list_that_drops_many_classes_in_use_names_some_of_them(
+    studio: Studio, owner: Principal, sample: Sample, boxes: Any
+) -> None:
+    long = "z" * 120
+    used = [annotation for name in [*(f"c{i:03}" for i in range(50)), long] for annotation in boxes(1, name)]
+    studio.documents.save(owner, sample.id, used)
+    with pytest.raises(Conflict) as caught:
+        declare(studio, owner, "bus", long)
+    listed = ", ".join(f"c{i:03}" for i in range(20))
+    assert caught.value.message == f"Annotations still use: {listed} and 30 more."
+    with pytest.raises(Conflict) as caught:
+        declare(studio, owner, *(f"c{i:03}" for i in range(50)))
+    assert caught.value.message == f"Annotations still use: {'z' * 79}…."
+
+
+def test_names_that_occur_twice_are_told_briefly(studio: Studio, owner: Principal, dataset: Dataset) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        declare(studio, owner, "once", *["y" * 100, "car"] * 2)
+    assert caught.value.message == f"A class name occurs twice in the list: '{'y' * 79}…', 'car'."
+    with pytest.raises(InvalidInput) as caught:
+        declare(studio, owner, *(f"c{i}" for i in range(500)), *(f"c{i}" for i in range(500)))
+    assert caught.value.message.endswith("'c19' and 480 more.")

@@ -72,8 +72,7 @@ def test_a_driver_error_is_the_same_refusal(studio: Studio) -> None:
     prepared = Prepared(BY_NAME)
     with studio.database.read() as connection:
         prepared.all(connection, {"name": "x"}, alone=True)
-    with pytest.raises(Unavailable) as raised, studio.database.read() as connection:
-        busy = Busy()
-        fake = type("Fake", (), {"dialect": connection.dialect, "connection": busy})()
+        fake = type("Fake", (), {"dialect": connection.dialect, "connection": Busy()})()
+    with pytest.raises(Unavailable) as raised, studio.database.read():
         prepared.all(fake, {"name": "x"}, alone=True)
     assert raised.value.code == "database_busy"

@@ -28,7 +28,6 @@ from tintype_studio.storage.tables import (
     samples,
 )
 
-
 _LISTED = 20
 """Names that an error message lists; it says how many more there are."""
 
@@ -37,6 +36,9 @@ _NAME_SHOWN = 80
 
 _HINTED = 5
 """Unknown names for which an error looks for a known one that was meant."""
+
+_END = 20
+"""Characters at each end of a name by which it is like another at first sight."""
 
 
 class Classes:
@@ -57,7 +59,7 @@ class Classes:
         names = [c.name for c in cleaned]
         if repeated := _repeated(names):
             raise InvalidInput(
-                f"A class name occurs twice in the list: {_listed([repr(_shown(n)) for n in repeated])}.",
+                f"A class name occurs twice in the list: {_listed(repeated, quoted=True)}.",
                 fix="Send each class name once.",
             )
         with self._db.write() as connection:
@@ -65,7 +67,7 @@ class Classes:
             missing = _names_in_use(connection, dataset.row_id) - set(names)
             if missing:
                 raise Conflict(
-                    f"Annotations still use: {_listed([_shown(n) for n in sorted(missing)])}.",
+                    f"Annotations still use: {_listed(sorted(missing))}.",
                     code="class_in_use",
                     fix="Keep these classes in the list, or change the annotations first.",
                 )
@@ -124,13 +126,13 @@ def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[st
 
 
 def _unknown_classes(unknown: list[str], known: list[str]) -> InvalidInput:
-    """The error for names that a declared dataset does not have; cheap, for it is made under the write lock."""
+    """The error for names not declared; quick to make, for it happens under the write lock."""
     close = _close_names(unknown[:_HINTED], known)
     hint = f"Did you mean {', '.join(_shown(n) for n in close)}? " if close else ""
     return InvalidInput(
-        f"Not classes of this dataset: {_listed([repr(_shown(n)) for n in unknown])}.",
+        f"Not classes of this dataset: {_listed(unknown, quoted=True)}.",
         code="unknown_class",
-        fix=f"{hint}Use one of: {_listed([_shown(n) for n in known]) or '(none declared)'}; "
+        fix=f"{hint}Use one of: {_listed(known) or '(none declared)'}; "
         "or add the class with set_dataset_classes.",
     )
 
@@ -155,7 +157,9 @@ def _close_names(names: list[str], known: list[str]) -> list[str]:
 
 
 def _parts(name: str) -> set[str]:
-    return {*name, *map("".join, zip(name, name[1:], strict=False))}
+    """Letters and pairs of letters in both ends of a name."""
+    ends = name if len(name) <= 2 * _END else name[:_END] + name[-_END:]
+    return {*ends, *map(str.__add__, ends, ends[1:])}
 
 
 def _repeated(names: list[str]) -> list[str]:
@@ -167,10 +171,11 @@ def _shown(name: str) -> str:
     return name if len(name) <= _NAME_SHOWN else name[: _NAME_SHOWN - 1] + "…"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: list[str], *, quoted: bool = False) -> str:
     """``names`` as a list of bounded length."""
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [repr(_shown(n)) if quoted else _shown(n) for n in names[:_LISTED]]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 def _names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:

@@ -3,15 +3,17 @@
 Order: translucent fills, a dark casing under every outline, the outlines, label tags on top. Large objects
 come first, so that small ones stay visible. Line widths and letters follow the size of the picture, and the
 lines of small objects are thinner, so that they do not cover what they mark.
+
+The cost has a limit: of very many large outlines the largest, which the others hide, are drawn more simply.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tintype_studio.annotations.geometry import (
     Annotation,
@@ -21,7 +23,10 @@ from tintype_studio.annotations.geometry import (
     PolygonAnnotation,
     PolylineAnnotation,
 )
+from tintype_studio.media.budget import keep_going
+from tintype_studio.media.clipping import clip_path
 from tintype_studio.media.decode import decode_with_info
+from tintype_studio.media.fills import SHIFT, Area, fixed, paint_areas
 from tintype_studio.media.labels import (
     Box,
     Placer,
@@ -41,11 +46,14 @@ if TYPE_CHECKING:
     Canvas = np.ndarray[Any, np.dtype[np.uint8]]
     Points = np.ndarray[Any, np.dtype[np.float64]]
 
-_SHIFT = 4
-"""Fractional bits of the coordinates given to OpenCV: a sixteenth of a pixel."""
+_T = TypeVar("_T")
 
-_FAR = float(1 << 17)
-"""Drawn pixels; points further out are pulled in, so that they fit OpenCV's integers."""
+_FINE_LINES = 16_000_000
+"""Pixels of polygon and polyline outlines that are drawn with care; a corner counts as some."""
+
+_CORNER = 16
+
+_CHECK_EVERY = 20
 
 _MIN_FONT, _MAX_FONT = 10, 40
 _CASING_OPACITY = 0.45
@@ -60,6 +68,8 @@ class _Shape:
     annotation: Annotation
     color: Color
     rings: list[Points]
+    visible: list[Points]
+    """The rings cut off well outside the picture."""
     box: Box
     line: int
     """Width of its lines."""
@@ -81,6 +91,7 @@ def draw_annotations(
     scale: float,
     labels: bool = True,
     fill_opacity: float = 0.25,
+    check: Callable[[], None] = keep_going,
 ) -> Image:
     """Draw annotations on a copy of ``image``; the result is RGB of the same size.
 
@@ -88,30 +99,44 @@ def draw_annotations(
     class without one gets a stable colour by its name. Polygons are filled by the even-odd rule with
     ``fill_opacity`` (0 to 1), so holes keep the picture's own pixels. With ``labels`` each object gets a tag
     with its class, and its confidence when below 1; where tags would hide the picture some are left out.
+    ``check`` is called again and again; it raises to stop.
     """
+    import cv2
     import numpy as np
     from PIL import Image as PILImage
 
     canvas: Canvas = np.array(image.convert("RGB"))
     height, width = canvas.shape[:2]
-    base_line = _line_width(width, height)
-    shapes = [_shape(a, class_color(a.name, colors), scale, base_line) for a in annotations]
-    shapes = [shape for shape in shapes if _touches(shape.box, width, height, base_line)]
+    shapes = []
+    for annotation in _checked(annotations, check):
+        shape = _shape(annotation, class_color(annotation.name, colors), scale, (width, height))
+        if shape.visible:
+            shapes.append(shape)
     shapes.sort(key=lambda shape: -shape.area)
-    for shape in shapes:
-        if isinstance(shape.annotation, PolygonAnnotation) and fill_opacity > 0:
-            _fill(canvas, shape, fill_opacity)
-    _case(canvas, shapes)
-    for shape in shapes:
-        _stroke(canvas, shape, shape.color, 0)
+    if fill_opacity > 0:
+        polygons = [shape for shape in shapes if isinstance(shape.annotation, PolygonAnnotation)]
+        paint_areas(canvas, [Area(shape.visible, shape.color) for shape in polygons], fill_opacity, check)
+    fine = _are_fine(shapes)
+    _case(canvas, [shape for shape, with_care in zip(shapes, fine, strict=True) if with_care], check)
+    for shape, with_care in _checked(zip(shapes, fine, strict=True), check):
+        if with_care:
+            _stroke(canvas, shape, shape.color, 0)
+        else:
+            paths = [fixed(path) for path in shape.visible]
+            cv2.polylines(canvas, paths, shape.closed, shape.color, shift=SHIFT)
     drawn = PILImage.fromarray(canvas)
     if labels and shapes:
-        _label(drawn, shapes)
+        _label(drawn, shapes, check)
     return drawn
 
 
 def preview(
-    data: bytes, annotations: Sequence[Annotation], *, max_side: int, colors: Mapping[str, str]
+    data: bytes,
+    annotations: Sequence[Annotation],
+    *,
+    max_side: int,
+    colors: Mapping[str, str],
+    check: Callable[[], None] = keep_going,
 ) -> tuple[bytes, str, int, int]:
     """The upright picture with its annotations, as ``(file, mime type, width, height)``.
 
@@ -119,18 +144,22 @@ def preview(
     towards 512, or there would be no room for a readable label. The file is a JPEG, or a PNG where the
     picture has few colours (masks, diagrams, screenshots) and the PNG is smaller.
 
+    ``check`` is called again and again, but not while pixels are decoded or encoded; it raises to stop.
     Raises like `decode_upright`.
     """
     from PIL.Image import Resampling
 
-    image, info = decode_with_info(data, fit=(max_side, max_side))
+    check()
+    image, info = decode_with_info(data, fit=(max_side, max_side), check=check)
+    check()
     factor = min(_COMFORTABLE_SIDE, max_side) // max(image.size)
     few_colors = image.getcolors(_FEW_COLORS) is not None
     if factor > 1:
         smooth = Resampling.NEAREST if few_colors else Resampling.BICUBIC
         image = image.resize((image.width * factor, image.height * factor), smooth)
     scale = max(image.size) / max(info.width, info.height)
-    drawn = draw_annotations(image, annotations, colors=colors, scale=scale)
+    drawn = draw_annotations(image, annotations, colors=colors, scale=scale, check=check)
+    check()
     encoded, mime = _encode(drawn, maybe_png=few_colors)
     return encoded, mime, drawn.width, drawn.height
 
@@ -162,7 +191,8 @@ def _font_size(width: int, height: int, count: int) -> int:
     return max(_MIN_FONT, min(_MAX_FONT, round(size)))
 
 
-def _shape(annotation: Annotation, color: Color, scale: float, base_line: int) -> _Shape:
+def _shape(annotation: Annotation, color: Color, scale: float, canvas: tuple[int, int]) -> _Shape:
+    """The annotation on a canvas of (width, height)."""
     import numpy as np
 
     match annotation:
@@ -175,20 +205,37 @@ def _shape(annotation: Annotation, color: Color, scale: float, base_line: int) -
         case BBoxAnnotation(bounding_box=b):
             corners = [Point.model_construct(x=b.x, y=b.y), Point.model_construct(x=b.x + b.w, y=b.y + b.h)]
             rings = [_points(corners, scale)]
-    everything = np.concatenate(rings)
-    left, top = everything.min(axis=0)
-    right, bottom = everything.max(axis=0)
-    line = base_line
+    everything = np.concatenate(rings) if len(rings) > 1 else rings[0]
+    left, top = everything.min(axis=0).tolist()
+    right, bottom = everything.max(axis=0).tolist()
+    base_line = line = _line_width(*canvas)
     if not isinstance(annotation, KeypointAnnotation):
         line = max(1, min(base_line, round(max(right - left, bottom - top) / 20)))
-    return _Shape(annotation, color, rings, (float(left), float(top), float(right), float(bottom)), line)
+    box = (left, top, right, bottom)
+    return _Shape(annotation, color, rings, _visible(annotation, rings, box, canvas, base_line), box, line)
 
 
 def _points(points: Sequence[Point], scale: float) -> Points:
     import numpy as np
 
-    array = np.array([(point.x, point.y) for point in points], dtype=np.float64) * scale
-    return np.clip(array, -_FAR, _FAR)
+    return np.array([(point.x, point.y) for point in points], dtype=np.float64) * scale
+
+
+def _visible(
+    annotation: Annotation, rings: list[Points], box: Box, canvas: tuple[int, int], margin: int
+) -> list[Points]:
+    """The rings without what lies further outside than the canvas is long; none if nothing touches it."""
+    width, height = canvas
+    if not _touches(box, width, height, margin):
+        return []
+    reach = max(width, height) + margin
+    window = (-reach, -reach, width + reach, height + reach)
+    far = box[0] < window[0] or box[1] < window[1] or box[2] > window[2] or box[3] > window[3]
+    if not far or isinstance(annotation, BBoxAnnotation):
+        return rings
+    closed = isinstance(annotation, PolygonAnnotation)
+    clipped = [clip_path(ring, window, closed=closed) for ring in rings]
+    return [ring for ring in clipped if len(ring)]
 
 
 def _touches(box: Box, width: int, height: int, margin: int) -> bool:
@@ -196,39 +243,39 @@ def _touches(box: Box, width: int, height: int, margin: int) -> bool:
     return right >= -margin and bottom >= -margin and left <= width + margin and top <= height + margin
 
 
-def _fixed(points: Points) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Fixed-point coordinates for OpenCV, whose origin is the centre of the first pixel, not its corner."""
+def _are_fine(shapes: Sequence[_Shape]) -> list[bool]:
+    """Which shapes are drawn with care: all but the largest outlines, if there is too much to draw."""
     import numpy as np
 
-    return np.asarray(np.rint((points - 0.5) * (1 << _SHIFT)), dtype=np.int32)
+    fine = []
+    cost = 0.0
+    for shape in reversed(shapes):
+        if isinstance(shape.annotation, PolygonAnnotation | PolylineAnnotation):
+            for path in shape.visible:
+                cost += float(np.abs(np.diff(path, axis=0)).sum()) + _CORNER * len(path)
+            fine.append(cost <= _FINE_LINES)
+        else:
+            fine.append(True)
+    return fine[::-1]
+
+
+def _checked(things: Iterable[_T], check: Callable[[], None]) -> Iterator[_T]:
+    """``things``, with a check now and then."""
+    for index, thing in enumerate(things):
+        if index % _CHECK_EVERY == 0:
+            check()
+        yield thing
 
 
 # --- Painting -----------------------------------------------------------------------------------------
 
 
-def _fill(canvas: Canvas, shape: _Shape, opacity: float) -> None:
-    import cv2
-    import numpy as np
-
-    height, width = canvas.shape[:2]
-    left, top = max(0, math.floor(shape.box[0])), max(0, math.floor(shape.box[1]))
-    right, bottom = min(width, math.ceil(shape.box[2]) + 1), min(height, math.ceil(shape.box[3]) + 1)
-    if right <= left or bottom <= top:
-        return
-    mask = np.zeros((bottom - top, right - left), np.uint8)
-    rings = [_fixed(ring - (left, top)) for ring in shape.rings]
-    cv2.fillPoly(mask, rings, (255,), cv2.LINE_8, _SHIFT)
-    region = canvas[top:bottom, left:right]
-    tint = np.array(shape.color, np.float32) * opacity
-    np.copyto(region, (region * np.float32(1 - opacity) + tint).astype(np.uint8), where=mask[..., None] > 0)
-
-
-def _case(canvas: Canvas, shapes: Sequence[_Shape]) -> None:
+def _case(canvas: Canvas, shapes: Sequence[_Shape], check: Callable[[], None]) -> None:
     """Darken a rim around all outlines, so that they show on ground of their own colour."""
     import numpy as np
 
     rim = np.zeros(canvas.shape[:2], np.uint8)
-    for shape in shapes:
+    for shape in _checked(shapes, check):
         _stroke(rim, shape, (255,), 1)
     rows, columns = np.nonzero(rim)
     keep = 1 - rim[rows, columns, None].astype(np.float32) * (_CASING_OPACITY / 255)
@@ -242,19 +289,19 @@ def _stroke(canvas: Canvas, shape: _Shape, color: Sequence[int], grow: int) -> N
     if isinstance(shape.annotation, BBoxAnnotation):
         _frame(canvas, shape, color, grow)
     elif isinstance(shape.annotation, KeypointAnnotation):
-        center = _fixed(shape.rings[0][0])
+        center = fixed(shape.rings[0][0])
         radius = _keypoint_radius(shape.line) + grow
         at = (int(center[0]), int(center[1]))
         if not grow:
             white = (255, 255, 255)
-            cv2.circle(canvas, at, round(radius * (1 << _SHIFT)), white, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+            cv2.circle(canvas, at, round(radius * (1 << SHIFT)), white, cv2.FILLED, cv2.LINE_AA, SHIFT)
             radius -= max(1.0, shape.line * 0.6)
-        cv2.circle(canvas, at, round(radius * (1 << _SHIFT)), color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+        cv2.circle(canvas, at, round(radius * (1 << SHIFT)), color, cv2.FILLED, cv2.LINE_AA, SHIFT)
     else:
-        rings = [_fixed(ring) for ring in shape.rings]
+        rings = [fixed(ring) for ring in shape.visible]
         thickness, passes = _opencv_pen(shape.line + 2 * grow)
         for _ in range(passes):
-            cv2.polylines(canvas, rings, shape.closed, color, thickness, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(canvas, rings, shape.closed, color, thickness, cv2.LINE_AA, SHIFT)
 
 
 def _opencv_pen(width: int) -> tuple[int, int]:
@@ -295,7 +342,7 @@ def _edge(at: float, line: int, length: int) -> int:
 # --- Labels -------------------------------------------------------------------------------------------
 
 
-def _label(image: Image, shapes: Sequence[_Shape]) -> None:
+def _label(image: Image, shapes: Sequence[_Shape], check: Callable[[], None]) -> None:
     from PIL import ImageDraw
 
     width, height = image.size
@@ -304,7 +351,9 @@ def _label(image: Image, shapes: Sequence[_Shape]) -> None:
     points = [_around(shape) for shape in shapes if isinstance(shape.annotation, KeypointAnnotation)]
     placer = Placer(width, height, len(shapes), keep_clear=points)
     pen = ImageDraw.Draw(image)
-    for shape in shapes:
+    for shape in _checked(shapes, check):
+        if placer.full:
+            break
         tag = maker.make(shape.annotation.name, shape.annotation.confidence)
         corner = placer.place(tag, _spots(shape, tag, width, height)) if tag else None
         if tag is None or corner is None:

@@ -95,12 +95,17 @@ class Placer:
             self._taken[: self._count] = keep_clear
         self._covered = 0.0
 
+    @property
+    def full(self) -> bool:
+        """Whether tags cover so much that no other gets a place."""
+        return self._covered / (self._size[0] * self._size[1]) > FULL
+
     def place(self, tag: Tag, spots: Spots) -> tuple[int, int] | None:
         """Top left corner for ``tag``: the best of ``spots`` moved inside the picture, or none."""
         import numpy as np
 
         width, height = self._size
-        if tag.width > width or tag.height > height:
+        if self.full or tag.width > width or tag.height > height:
             return None
         corners: Floats = np.rint(np.asarray(spots, dtype=np.float64))
         corners[:, 0] = np.clip(corners[:, 0], 0, width - tag.width)
@@ -109,7 +114,7 @@ class Placer:
         best = int(np.argmin(overlaps))  # the first of equals, so the preferred one
         area, overlap = tag.width * tag.height, float(overlaps[best])
         share = self._covered / (width * height)
-        if share > FULL or overlap > (0.0 if share > CROWDED else MAX_OVERLAP * area):
+        if overlap > (0.0 if share > CROWDED else MAX_OVERLAP * area):
             return None
         x, y = int(corners[best, 0]), int(corners[best, 1])
         self._taken[self._count] = (x, y, x + tag.width, y + tag.height)

@@ -45,6 +45,7 @@ def handle(args: PreviewImageArgs, call: Call) -> Output:
         annotations if args.show_annotations else [],
         max_side=args.max_side,
         colors=call.studio.classes.colors(sample.dataset_row_id),
+        check=call.check,
     )
     value = PreviewImageResult(
         image_uuid=sample.id,
