@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tintype_studio.errors import InvalidInput
+from tintype_studio.names import printable
 
 DEFAULT_RESPONSE_TOKENS = 25_000
 
@@ -54,14 +56,14 @@ class Settings:
         home = get("HOME")
         toolsets = get("TOOLSETS")
         return cls(
-            home=Path(home).expanduser() if home else default_home(),
+            home=_path(home) if home else default_home(),
             database_url=get("DATABASE_URL"),
             blob_url=get("BLOB_URL"),
             api_key=get("API_KEY"),
-            roots=tuple(Path(p).expanduser() for p in (get("ROOTS") or "").split(os.pathsep) if p),
+            roots=tuple(_path(p) for p in (get("ROOTS") or "").split(os.pathsep) if p),
             base_url=(get("BASE_URL") or "").rstrip("/") or None,
             max_response_tokens=_whole_number("MAX_RESPONSE_TOKENS", get("MAX_RESPONSE_TOKENS")),
-            toolsets=tuple(t.strip() for t in toolsets.split(",")) if toolsets else None,
+            toolsets=parse_toolsets(toolsets) if toolsets else None,
         )
 
     def overridden(
@@ -76,11 +78,11 @@ class Settings:
     ) -> Settings:
         """These settings with what a command's flags say; None leaves a setting alone, roots are added."""
         changes: dict[str, Any] = {
-            "home": Path(home).expanduser() if home else None,
+            "home": _path(home) if home else None,
             "api_key": api_key,
-            "roots": (*self.roots, *(Path(r).expanduser() for r in roots)) if roots else None,
+            "roots": (*self.roots, *map(_path, roots)) if roots else None,
             "base_url": base_url.rstrip("/") if base_url else None,
-            "toolsets": tuple(t.strip() for t in toolsets.split(",")) if toolsets else None,
+            "toolsets": parse_toolsets(toolsets) if toolsets is not None else None,
             "max_response_tokens": max_response_tokens,
         }
         return replace(self, **{k: v for k, v in changes.items() if v is not None})
@@ -93,12 +95,39 @@ class Settings:
         return offered if key_toolsets is None else offered & key_toolsets
 
 
+def parse_toolsets(text: str) -> tuple[str, ...]:
+    """Toolset names of a comma-separated list; an unknown name, or none at all, is an error."""
+    from tintype_tools.snapshot import load_snapshot
+
+    known = sorted({tool["toolset"] for tool in load_snapshot()["tools"]})
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise InvalidInput(
+            f"Unknown toolset: {', '.join(map(repr, unknown))[:200]}." if unknown else "No toolset is named.",
+            code="unknown_toolset",
+            fix=f"Known toolsets: {', '.join(known)}.",
+        )
+    return names
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InvalidInput(
+            f"There is no user for the '~' in {printable(text[:80])!r}.",
+            code="invalid_setting",
+            fix="Write the path out.",
+        ) from None
+
+
 def _whole_number(name: str, value: str | None) -> int:
     if value is None:
         return DEFAULT_RESPONSE_TOKENS
-    if not value.lstrip("-").isdecimal():
+    if not re.fullmatch("-?[0-9]{1,9}", value):
         raise InvalidInput(
-            f"TINTYPE_{name} must be a whole number, not {value[:40]!r}.",
+            f"TINTYPE_{name} must be a whole number of at most nine digits, not {printable(value[:40])!r}.",
             code="invalid_setting",
             fix="Use a number such as 25000, or 0 for no cap.",
         )

@@ -87,4 +87,80 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = demo("empty", cwd=tmp_path)
     assert result.returncode == 1
-    assert "no_pictures" in result.stderr
+    assert_refused(result, "no_pictures")
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], code: str) -> None:
+    """Exit code 1 and two lines, of which the first ends with the code."""
+    assert result.returncode == 1
+    error, fix = result.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert error.endswith(f"({code})")
+    assert fix.startswith("fix: ")
+
+
+@pytest.mark.parametrize("folder", ["tintype-demo/mine", "tintype-demo", "tintype-demo/home", "way/in/mine"])
+def test_pictures_inside_the_output_folder_are_refused_and_kept(tmp_path: Path, folder: str) -> None:
+    out = tmp_path / "tintype-demo"
+    for name in ("mine", "home"):
+        (out / name).mkdir(parents=True)
+        (out / name / "a.png").write_bytes(scene())
+    (out / ".tintype-demo").touch()
+    (tmp_path / "way").mkdir()
+    (tmp_path / "way" / "in").symlink_to(out)
+    before = sorted(p.relative_to(out) for p in out.rglob("*"))
+    assert_refused(demo(folder, cwd=tmp_path), "folder_inside_output")
+    assert sorted(p.relative_to(out) for p in out.rglob("*")) == before
+    assert (out / "mine" / "a.png").read_bytes() == scene()
+
+
+def test_a_second_run_removes_only_what_the_demo_made(tmp_path: Path) -> None:
+    """Names that carry markup, braces and emoji codes are shown as they are, meanwhile."""
+    names = ["[bold]", "{task}", "~[/[/b]"]
+    for number, name in enumerate(names):
+        (tmp_path / "[/red]" / name).mkdir(parents=True)
+        (tmp_path / "[/red]" / name / f"b]:car:{number}.png").write_bytes(scene())
+    out = tmp_path / "[/out]"
+    (out / "home").mkdir(parents=True)
+    (out / ".tintype-demo").touch()
+    (out / "kept").mkdir()
+    (out / "kept" / "a.png").write_bytes(scene())
+    (out / "home" / "stale").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").touch()
+    (out / "previews").symlink_to(tmp_path / "elsewhere")
+    (out / "demo-coco.zip").write_bytes(b"stale")
+    result = demo("[/red]", "--out", "[/out]", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "/[/red]" in result.stdout
+    assert 'image_filename="[bold]/b]:car:0.png"' in result.stdout
+    assert "~[/[/b]/b]:car:2.png" in result.stdout, "the progress bar names the last file"
+    assert (out / "kept" / "a.png").exists()
+    assert not (out / "home" / "stale").exists()
+    assert (tmp_path / "elsewhere" / "precious").exists()
+    assert zipfile.is_zipfile(out / "demo-coco.zip")
+    assert len(list((out / "previews").iterdir())) == 3
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("x")
+    for out in ("out", "out/further"):
+        assert_refused(demo("--out", out, cwd=tmp_path), "output_unusable")
+    assert (tmp_path / "out").read_text() == "x"
+
+
+@pytest.mark.parametrize("content", ["{", '{"images": []}', "[1]", '[{"file": "a.png"}]', "\x00"])
+def test_labels_of_another_kind_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.png").write_bytes(scene())
+    (tmp_path / "mine" / "labels.json").write_text(content)
+    assert_refused(demo("mine", cwd=tmp_path), "invalid_labels")
+
+
+def test_labels_that_point_at_nothing_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.png").write_bytes(scene())
+    (tmp_path / "mine" / "labels.json").write_text("[]")
+    result = demo("mine", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "key_cap_reached" in result.stdout

@@ -66,3 +66,37 @@ def test_toolsets_of_server_and_key_intersect() -> None:
     assert settings.offered_toolsets(None) == {"a", "b"}
     assert settings.offered_toolsets(frozenset({"b", "c"})) == {"b"}
     assert Settings(home=Path("/x")).offered_toolsets(None) is None
+
+
+@pytest.mark.parametrize("value", ["--5", "-", "1e3", "5-", "+5", "٣", "1234567890", " 1 2 "])
+def test_a_number_is_a_number(value: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        Settings.from_env({"TINTYPE_MAX_RESPONSE_TOKENS": value})
+    assert raised.value.code == "invalid_setting"
+
+
+@pytest.mark.parametrize("value", ["-5", "0", " 100 ", "999999999"])
+def test_numbers_are_taken(value: str) -> None:
+    assert Settings.from_env({"TINTYPE_MAX_RESPONSE_TOKENS": value}).max_response_tokens == int(value)
+
+
+@pytest.mark.parametrize("value", ["dataset", "datasets,exprots", "Datasets", ",", "datasets;exports"])
+def test_an_unknown_toolset_is_told_with_the_known_ones(value: str) -> None:
+    for make in (
+        lambda: Settings.from_env({"TINTYPE_TOOLSETS": value}),
+        lambda: Settings(home=Path("/x")).overridden(toolsets=value),
+    ):
+        with pytest.raises(InvalidInput) as raised:
+            make()
+        assert raised.value.code == "unknown_toolset"
+        assert "annotations" in raised.value.fix
+
+
+def test_a_users_folder_that_is_none_is_told() -> None:
+    for make in (
+        lambda: Settings.from_env({"TINTYPE_HOME": "~nobody-has-this-name/x"}),
+        lambda: Settings(home=Path("/x")).overridden(roots=["~nobody-has-this-name/x"]),
+    ):
+        with pytest.raises(InvalidInput) as raised:
+            make()
+        assert raised.value.code == "invalid_setting"

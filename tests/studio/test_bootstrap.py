@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tintype_studio.errors import Unauthorized
+from tintype_studio.errors import Unauthorized, Unavailable
 from tintype_studio.identity.bootstrap import LOCAL_ALLOWANCE, save_credentials, saved_api_key
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.tables import api_keys, organizations
@@ -92,4 +92,29 @@ def test_a_key_file_left_by_a_start_that_died_before_its_commit_is_replaced(home
 
 
 def test_a_home_without_a_key_file_has_no_saved_key(tmp_path: Path) -> None:
+    assert saved_api_key(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"api_key", b'[default]\napi_key = "pk', b"\x00"],
+    ids=["not-utf8", "no-value", "unclosed", "nul"],
+)
+def test_a_damaged_key_file_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.toml").write_bytes(content)
+    with pytest.raises(Unavailable) as caught:
+        saved_api_key(tmp_path)
+    assert (caught.value.code, caught.value.retryable) == ("config_damaged", False)
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_key_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(Unavailable, match="cannot be read"):
+        saved_api_key(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "default = 5", "[default]\napi_key = 5", "[other]\napi_key = 'x'"])
+def test_a_key_file_without_a_key_has_no_saved_key(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.toml").write_text(content)
     assert saved_api_key(tmp_path) is None

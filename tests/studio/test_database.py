@@ -129,3 +129,36 @@ def test_a_full_disk_is_a_clear_error_and_keeps_what_was_acknowledged(
     assert code == "storage_failed"
     assert 0 < int(created) < 100
     assert len(studio.datasets.list(owner)) == int(created)
+
+
+def test_a_hundred_threads_read_at_once(studio: Studio) -> None:
+    barrier, failures = threading.Barrier(100), []
+
+    def read() -> None:
+        try:
+            with studio.database.read() as connection:
+                barrier.wait(timeout=20)
+                connection.execute(sa.select(datasets.c.id)).all()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_more_readers_than_connections_is_a_retryable_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"POOL_SIZE": 1, "OVERFLOW_SQLITE": 1, "BUSY_SECONDS": 0.05}.items():
+        monkeypatch.setattr(f"tintype_studio.storage.database.{name}", value)
+    database = Database(f"sqlite:///{tmp_path / 'one.db'}")
+    with database.read(), database.read(), pytest.raises(Unavailable) as caught, database.read():
+        pass
+    assert (caught.value.code, caught.value.retryable) == ("database_busy", True)
+    with database.read():
+        pass
+    database.close()

@@ -296,3 +296,28 @@ def test_a_dataset_deleted_during_the_upload_gains_nothing_more(
     assert places(studio, again) == {}
     assert studio.samples.page(dataset, limit=99) == []
     assert numbers(studio.ingest.add_folder(again, root)) == (12, 12, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["linked", "linked.jpg"])
+def test_a_class_folder_that_is_a_link_is_reported(
+    studio: Studio, dataset: Dataset, folder: Any, good: Any, picture: Any, tmp_path: Path, name: str
+) -> None:
+    root = folder(good)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.jpg").write_bytes(picture(7))
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    report = studio.ingest.add_folder(dataset, root)
+    assert numbers(report) == (3, 3, 0, 1)
+    assert codes(report) == {name: "link_not_followed"}
+    assert "folder is a link" in report.failures[0].reason
+
+
+def test_links_to_other_files_are_left_alone(
+    studio: Studio, dataset: Dataset, folder: Any, good: Any, tmp_path: Path
+) -> None:
+    root = folder(good)
+    (tmp_path / "notes.txt").write_text("x")
+    (root / "notes").symlink_to(tmp_path / "notes.txt")
+    (root / "loop").symlink_to("loop")
+    (root / "nowhere").symlink_to("absent")
+    assert numbers(studio.ingest.add_folder(dataset, root)) == (3, 3, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from itertools import product
@@ -11,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import Forbidden, InvalidInput, NotFound, Unauthorized
+from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthorized
 from tintype_studio.identity.keys import Keys, Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.tables import api_keys
@@ -189,3 +190,55 @@ def test_a_key_with_a_bad_name_is_not_made(studio: Studio, owner: Principal, nam
     with pytest.raises(InvalidInput):
         studio.keys.create(owner, name=name, role=Role.VIEWER)
     assert len(studio.keys.list(owner)) == 1
+
+
+def test_the_last_owner_key_cannot_be_revoked(studio: Studio, owner: Principal, stranger: Principal) -> None:
+    """The stranger's owner key, of another organization, does not count."""
+    make(studio, owner, Role.ADMIN)
+    with pytest.raises(Conflict) as caught:
+        studio.keys.revoke(owner, prefix=owner.key_uuid)
+    assert caught.value.code == "last_owner_key"
+    assert studio.keys.get(owner, prefix=owner.key_uuid).is_active
+
+
+def test_an_owner_key_can_be_revoked_when_another_works(studio: Studio, owner: Principal) -> None:
+    _, second = make(studio, owner, Role.OWNER)
+    assert not studio.keys.revoke(second, prefix=owner.key_uuid).is_active
+    with pytest.raises(Conflict):
+        studio.keys.revoke(second, prefix=second.key_uuid)
+    assert not studio.keys.revoke(second, prefix=owner.key_uuid).is_active, "revoking twice does no harm"
+
+
+def test_an_expired_owner_key_does_not_stand_in_for_the_last(
+    studio: Studio, owner: Principal, move_clock: Any
+) -> None:
+    _, brief = make(studio, owner, Role.OWNER, expires_at=clock.now() + timedelta(hours=1))
+    move_clock(timedelta(hours=2))
+    with pytest.raises(Conflict):
+        studio.keys.revoke(owner, prefix=owner.key_uuid)
+    assert not studio.keys.revoke(owner, prefix=brief.key_uuid).is_active
+
+
+def test_owners_who_revoke_each_other_at_once_leave_one(
+    studio: Studio, owner: Principal, open_studio: Any
+) -> None:
+    _, second = make(studio, owner, Role.OWNER)
+    barrier, refused = threading.Barrier(2), []
+
+    def revoke(one: Studio, actor: Principal, key: str) -> None:
+        barrier.wait()
+        try:
+            one.keys.revoke(actor, prefix=key)
+        except Conflict as error:
+            refused.append(error.code)
+
+    threads = [
+        threading.Thread(target=revoke, args=(studio, owner, second.key_uuid)),
+        threading.Thread(target=revoke, args=(open_studio(), second, owner.key_uuid)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["last_owner_key"]
+    assert [k.is_active for k in studio.keys.list(owner)].count(True) == 1

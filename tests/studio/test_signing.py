@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tintype_studio.errors import Unavailable
 from tintype_studio.storage.signing import Signer, load_secret
 
 SIGNER = Signer(b"\x01" * 32)
@@ -93,3 +95,34 @@ def test_garbage_is_no_token(token: str) -> None:
 @given(st.text())
 def test_no_text_makes_the_check_fail_with_an_error(token: str) -> None:
     assert SIGNER.claims(token) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not hex", b"\xff" * 64, b"ab" * 31, b"ab" * 33], ids=lambda c: repr(c[:8])
+)
+def test_a_damaged_secret_is_told_and_kept(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret.key").write_bytes(content)
+    with pytest.raises(Unavailable) as caught:
+        load_secret(tmp_path)
+    assert (caught.value.code, caught.value.retryable) == ("secret_damaged", False)
+    assert (tmp_path / "secret.key").read_bytes() == content
+
+
+MAKES_A_SECRET = """
+import resource, sys
+from pathlib import Path
+from tintype_studio.storage.signing import load_secret
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    load_secret(Path(sys.argv[1]))
+except OSError as error:
+    print(error.errno, flush=True)
+"""
+
+
+def test_a_full_disk_leaves_no_part_of_a_secret(home: Path, spawn: Any) -> None:
+    home.mkdir()
+    assert int(spawn(MAKES_A_SECRET).communicate(timeout=30)[0]) == errno.EFBIG
+    assert list(home.iterdir()) == []
+    assert len(load_secret(home)) == 32

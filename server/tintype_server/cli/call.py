@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import click
 
 from tintype_server.settings import Settings
+from tintype_studio.errors import InvalidInput
+from tintype_studio.names import printable
 from tintype_tools.snapshot import load_snapshot
 
 
@@ -86,6 +89,8 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
     from tintype_tools.call import Request
 
     arguments = _arguments(properties, values)
+    if values["picture"]:
+        _require_folder(Path(values["picture"]))
     runtime = Runtime.open(settings)
     try:
         outcome = runtime.dispatch(
@@ -107,7 +112,7 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
         click.echo("replayed: the stored answer of the first call with this idempotency key", err=True)
     for picture in outcome.pictures:
         if values["picture"]:
-            Path(values["picture"]).write_bytes(picture.data)
+            _write(Path(values["picture"]), picture.data)
             click.echo(f"picture: {values['picture']}", err=True)
         else:
             click.echo(
@@ -117,11 +122,34 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
             )
 
 
+def _require_folder(picture: Path) -> None:
+    """Refuse before the call is made and paid for."""
+    folder = picture.parent
+    if not folder.is_dir():
+        raise _not_written(picture, "there is no such folder")
+    if not os.access(folder, os.W_OK):
+        raise _not_written(picture, "its folder is not yours to write to")
+
+
+def _write(picture: Path, data: bytes) -> None:
+    try:
+        picture.write_bytes(data)
+    except OSError as error:
+        raise _not_written(picture, error.strerror or type(error).__name__) from error
+
+
+def _not_written(picture: Path, problem: str) -> InvalidInput:
+    return InvalidInput(
+        f"The picture cannot be written to {printable(str(picture))!r}: {problem}.",
+        code="picture_not_written",
+        fix="Name a file in a folder that you may write to with --picture.",
+    )
+
+
 def _arguments(properties: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if values["args"] is not None:
-        text = sys.stdin.read() if values["args"] == "-" else values["args"]
-        arguments = _json(text, "--args")
+        arguments = _json(_stdin() if values["args"] == "-" else values["args"], "--args")
         if not isinstance(arguments, dict):
             raise click.UsageError("--args must be a JSON object.")
     for name, prop in properties.items():
@@ -134,8 +162,15 @@ def _arguments(properties: dict[str, Any], values: dict[str, Any]) -> dict[str, 
     return arguments
 
 
+def _stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise click.UsageError("What came on stdin is not text.") from None
+
+
 def _json(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise click.UsageError(f"{what} is not valid JSON.") from None

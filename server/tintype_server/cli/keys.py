@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tintype_server.settings import Settings
+from tintype_server.settings import Settings, parse_toolsets
 
 if TYPE_CHECKING:
     from tintype_studio.identity.keys import KeyInfo, Principal
@@ -49,13 +49,14 @@ def create(
     """Make a key. It is shown once, here, and nowhere kept."""
     from tintype_studio.identity.roles import Role
 
+    limits = list(parse_toolsets(toolsets)) if toolsets is not None else None
     with _acting(settings) as (studio, principal):
         secret, info = studio.keys.create(
             principal,
             name=name,
             role=Role(role),
             credit_cap=credit_cap,
-            toolsets=[t.strip() for t in toolsets.split(",")] if toolsets else None,
+            toolsets=limits,
         )
     if as_json:
         click.echo(json.dumps({"api_key": secret, **_shown(info)}))
@@ -75,15 +76,21 @@ def list_keys(settings: Settings, as_json: bool) -> None:
         click.echo(json.dumps([_shown(info) for info in found], indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("prefix", "name", "role", "active", "credits used", "cap", box=None, header_style="bold")
     for info in found:
         cap = "" if info.credit_cap is None else str(info.credit_cap)
         table.add_row(
-            info.prefix, info.name, info.role, "yes" if info.is_active else "no", str(info.credits_used), cap
+            escape(info.prefix),
+            escape(info.name),
+            info.role,
+            "yes" if info.is_active else "no",
+            str(info.credits_used),
+            cap,
         )
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 @command.command("revoke")

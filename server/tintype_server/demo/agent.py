@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from tintype_studio.errors import TintypeError
 from tintype_tools.snapshot import NAMESPACE
 
 SHOWN = 400
@@ -40,6 +41,14 @@ class Agent:
         self.client = client
         self._console = console
 
+    async def need(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Call a tool without showing it; a refusal ends the demo as it would end the agent's work."""
+        answer = await self.call(tool, arguments, quiet=True)
+        if answer.is_error:
+            error = answer.value["error"]
+            raise TintypeError(error["message"], code=error["code"], fix=error["fix"])
+        return answer.value
+
     async def call(
         self, tool: str, arguments: dict[str, Any], *, key: str | None = None, quiet: bool = False
     ) -> Answer:
@@ -53,7 +62,7 @@ class Agent:
 
     async def call_with_bar(self, tool: str, arguments: dict[str, Any]) -> Answer:
         """Call a tool and show its progress as a bar."""
-        columns = TextColumn("    {task.description}"), BarColumn(30), MofNCompleteColumn()
+        columns = TextColumn("    {task.description}", markup=False), BarColumn(30), MofNCompleteColumn()
         with Progress(*columns, console=self._console) as bars:
             bar = bars.add_task("uploading", total=None)
 
@@ -67,11 +76,11 @@ class Agent:
 
     def _show(self, tool: str, arguments: dict[str, Any], answer: Answer, key: str | None) -> None:
         given = ", ".join(f"{k}={_short(v, 60)}" for k, v in arguments.items())
-        suffix = f"  [dim]idempotency key {key}[/]" if key else ""
+        suffix = f"  [dim]idempotency key {escape(key)}[/]" if key else ""
         self.line(f"[bold cyan]→[/] {tool}({escape(given)}){suffix}")
         if answer.is_error:
             error = answer.value["error"]
-            self.line(f"[bold red]✗[/] {error['code']}: {escape(error['message'])}")
+            self.line(f"[bold red]✗[/] {escape(error['code'])}: {escape(error['message'])}")
             self.line(f"  [dim]fix: {escape(error['fix'])}[/]")
             return
         marks = "[yellow](replayed)[/] " if answer.replayed else ""
@@ -80,7 +89,7 @@ class Agent:
         self.line(f"[bold green]←[/] {marks}{escape(_short(answer.value, SHOWN))}")
 
     def line(self, text: str) -> None:
-        """One line, cut at the terminal's edge."""
+        """One line of markup, cut at the terminal's edge; escape what the demo did not write itself."""
         self._console.print(f"  {text}", highlight=False, no_wrap=True, overflow="ellipsis")
 
 

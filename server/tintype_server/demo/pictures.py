@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tintype_studio.errors import InvalidInput
+
 PHOTOS = Path(__file__).resolve().parent.parent / "demo_photos"
 """Real photographs that the package carries; their sources stand in SOURCES.md beside them."""
 
@@ -28,10 +30,7 @@ class Labels:
         self._prompts: dict[str, list[Prompt]] | None = None
         file = folder / "labels.json"
         if file.is_file():
-            self._prompts = {
-                entry["file"]: [Prompt(b["name"], b["box"]) for b in entry["boxes"]]
-                for entry in json.loads(file.read_text())
-            }
+            self._prompts = _read(file)
 
     @property
     def are_given(self) -> bool:
@@ -43,12 +42,32 @@ class Labels:
         if self._prompts is not None:
             place = f"{image['folder']}/{image['filename']}".lstrip("/")
             return self._prompts.get(place, [])
-        width, height = image["width"], image["height"]
-        share = CENTRAL_SHARE
-        box = {
-            "x": round(width * (1 - share) / 2, 1),
-            "y": round(height * (1 - share) / 2, 1),
-            "w": round(width * share, 1),
-            "h": round(height * share, 1),
+        return [central(image)]
+
+
+def central(image: dict[str, Any]) -> Prompt:
+    """A box in the middle of an image, called "object"."""
+    width, height = image["width"], image["height"]
+    share = CENTRAL_SHARE
+    box = {
+        "x": round(width * (1 - share) / 2, 1),
+        "y": round(height * (1 - share) / 2, 1),
+        "w": round(width * share, 1),
+        "h": round(height * share, 1),
+    }
+    return Prompt("object", box)
+
+
+def _read(file: Path) -> dict[str, list[Prompt]]:
+    try:
+        return {
+            str(entry["file"]): [Prompt(b["name"], b["box"]) for b in entry["boxes"]]
+            for entry in json.loads(file.read_text(encoding="utf-8"))
         }
-        return [Prompt("object", box)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InvalidInput(
+            "The folder's labels.json cannot be read as boxes.",
+            code="invalid_labels",
+            fix='Take it away, or write [{"file": "a.jpg", "boxes": [{"name": "car", "box": '
+            '{"x": 1, "y": 2, "w": 3, "h": 4}}]}].',
+        ) from error

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from tintype_server.demo.agent import Agent, connect
-from tintype_server.demo.pictures import PHOTOS, Labels
+from tintype_server.demo.pictures import PHOTOS, Labels, central
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.identity.roles import Role
+from tintype_studio.names import printable
 
 DATASET = "demo"
 LABELLED_AT_MOST = 12
@@ -25,15 +28,20 @@ SMALL_BUDGET = 300
 LOG_WIDTH = 120
 """Columns when the output is not a terminal."""
 MARKER = ".tintype-demo"
+MADE = ("home", "previews", f"{DATASET}-coco.zip", f"{DATASET}-yolo.zip")
+"""What a run leaves in the output folder and the next one removes; everything else there stays."""
+PREVIEW_STEM = 60
+"""Characters of a preview's file name at most, so that a long folder name does not make it too long."""
 
 
 class Story:
     """Runs the main job and shows the guards at work."""
 
     def __init__(self, folder: Path | None, out: Path, console: Console) -> None:
-        self._folder = (folder or PHOTOS).resolve()
+        # Not Path.resolve: before Python 3.13 it raises RuntimeError on a link that leads to itself.
+        self._folder = Path(os.path.realpath(folder or PHOTOS))
         self._own_photos = folder is None
-        self._out = out.resolve()
+        self._out = Path(os.path.realpath(out))
         self._home = self._out / "home"
         self._console = console
         self._labels = Labels(self._folder)
@@ -41,8 +49,11 @@ class Story:
 
     async def tell(self) -> int:
         """Tell it all; returns the exit code."""
-        self._prepare()
-        where = "six photographs that come with the package" if self._own_photos else str(self._folder)
+        try:
+            self._prepare()
+        except OSError as error:
+            raise _unusable(error) from error
+        where = "six photographs that come with the package" if self._own_photos else _shown(self._folder)
         self._console.print(f"\n[bold]Tintype demo[/] on {where}\n")
         started = time.perf_counter()
         async with self._connect() as agent:
@@ -60,7 +71,7 @@ class Story:
         await self._refused_spend()
         await self._cut_list()
         self._console.print(
-            f"\n[bold green]Done.[/] Results: {self._out}\n"
+            f"\n[bold green]Done.[/] Results: {_shown(self._out)}\n"
             "  previews/   what the agent saw\n"
             "  demo-coco.zip, demo-yolo.zip   the labelled dataset, ready to train on\n"
             "  home/   the workspace (database and blobs)\n"
@@ -69,19 +80,30 @@ class Story:
         return 0
 
     def _prepare(self) -> None:
-        """Start from an empty folder; only what an earlier demo left is removed."""
-        if self._out.exists() and any(self._out.iterdir()) and not (self._out / MARKER).exists():
+        """Check the folders, then take away what an earlier demo made, and nothing else."""
+        if not self._folder.is_dir():
+            raise InvalidInput("There is no such folder of pictures.", code="folder_not_found")
+        if self._out.exists():
+            self._check_out()
+        for name in MADE:
+            _remove(self._out / name)
+        (self._out / "previews").mkdir(parents=True)
+        (self._out / MARKER).touch()
+
+    def _check_out(self) -> None:
+        # Compared as files, because one folder can have two names (by letter case, by a mount).
+        if any(place.samefile(self._out) for place in (self._folder, *self._folder.parents)):
+            raise InvalidInput(
+                "The folder of pictures lies inside the output folder, where the demo removes what it made.",
+                code="folder_inside_output",
+                fix="Choose another output folder with --out, or move the pictures elsewhere.",
+            )
+        if any(self._out.iterdir()) and not (self._out / MARKER).exists():
             raise InvalidInput(
                 "The output folder is not empty and was not made by this demo.",
                 code="folder_not_empty",
                 fix="Choose another folder with --out.",
             )
-        if not self._folder.is_dir():
-            raise InvalidInput("There is no such folder of pictures.", code="folder_not_found")
-        if self._out.exists():
-            shutil.rmtree(self._out)
-        (self._out / "previews").mkdir(parents=True)
-        (self._out / MARKER).touch()
 
     def _connect(self, *flags: str) -> Any:
         return connect(self._console, self._home, folder=self._folder, working_folder=self._out, flags=flags)
@@ -95,10 +117,10 @@ class Story:
         await agent.call_with_bar(
             "upload_dataset_from_folder", {"dataset_name": DATASET, "folder": str(self._folder)}
         )
-        listed = await agent.call(
-            "get_dataset", {"name": DATASET, "include_images": True, "images_limit": 1000}, quiet=True
+        listed = await agent.need(
+            "get_dataset", {"name": DATASET, "include_images": True, "images_limit": 1000}
         )
-        self._images = listed.value["images"]
+        self._images = listed["images"]
         if not self._images:
             raise InvalidInput("The folder holds no pictures that can be read.", code="no_pictures")
 
@@ -139,9 +161,10 @@ class Story:
             answer = await agent.call(
                 "preview_image", {"image_uuid": image["id"], "max_side": 640}, quiet=number > 0
             )
-            suffix = "png" if answer.pictures[0].startswith(b"\x89PNG") else "jpg"
-            name = Path(_place(image).replace("/", "-")).stem
-            (self._out / "previews" / f"{name}.{suffix}").write_bytes(answer.pictures[0])
+            name = Path(_place(image).replace("/", "-")).stem[-PREVIEW_STEM:]
+            for picture in answer.pictures:
+                suffix = "png" if picture.startswith(b"\x89PNG") else "jpg"
+                (self._out / "previews" / f"{name}.{suffix}").write_bytes(picture)
 
     async def _export(self, agent: Agent) -> None:
         self._title("It is exported")
@@ -175,7 +198,8 @@ class Story:
         self._title("A key with a cap of 1 credit spends 1 credit")
         key = self._new_key("thrifty", Role.MEMBER, credit_cap=1)
         async with self._connect("--api-key", key) as agent:
-            image, prompt = next((i, p) for i in self._images for p in self._labels.of(i))
+            pointed_out = ((image, prompt) for image in self._images for prompt in self._labels.of(image))
+            image, prompt = next(pointed_out, (self._images[0], central(self._images[0])))
             arguments = {
                 "dataset_name": DATASET,
                 "image_filename": _place(image),
@@ -191,21 +215,21 @@ class Story:
             f"An answer over the budget ({SMALL_BUDGET} tokens here) is cut, and nothing of it is lost"
         )
         async with self._connect("--max-response-tokens", str(SMALL_BUDGET)) as agent:
-            answer = await agent.call("get_dataset", {"name": DATASET, "include_images": True}, quiet=True)
-            shown = len(answer.value["images"])
-            cuts = answer.value.get("_truncated", {}).get("cuts", [])
+            answer = await agent.need("get_dataset", {"name": DATASET, "include_images": True})
+            shown = len(answer["images"])
+            cuts = answer.get("_truncated", {}).get("cuts", [])
             agent.line(f"[bold cyan]→[/] get_dataset(name={DATASET!r}, include_images=true)")
-            agent.line(f"[bold green]←[/] {shown} of {len(self._images)} images; _truncated: {cuts}")
+            agent.line(
+                f"[bold green]←[/] {shown} of {len(self._images)} images; _truncated: {escape(str(cuts))}"
+            )
             if not cuts:
                 self._console.print("  [dim]So few pictures fit the budget; nothing had to be cut.[/]")
             while cuts:
-                answer = await agent.call("read_more", {"cursor": cuts[0]["cursor"]}, quiet=True)
-                shown += len(answer.value["items"])
-                cuts = answer.value.get("_truncated", {}).get("cuts", [])
+                answer = await agent.need("read_more", {"cursor": cuts[0]["cursor"]})
+                shown += len(answer["items"])
+                cuts = answer.get("_truncated", {}).get("cuts", [])
                 agent.line("[bold cyan]→[/] read_more(cursor=…)")
-                agent.line(
-                    f"[bold green]←[/] {len(answer.value['items'])} more: {shown} of {len(self._images)}"
-                )
+                agent.line(f"[bold green]←[/] {len(answer['items'])} more: {shown} of {len(self._images)}")
 
     def _new_key(self, name: str, role: Role, *, credit_cap: int | None = None) -> str:
         studio = open_studio(Settings(home=self._home))
@@ -217,13 +241,33 @@ class Story:
         return secret
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _unusable(error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"The output folder cannot be used: {error.strerror or type(error).__name__}.",
+        code="output_unusable",
+        fix="Name a folder that you may write to with --out.",
+    )
+
+
+def _shown(path: Path) -> str:
+    return escape(printable(str(path)))
+
+
 def _place(image: dict[str, Any]) -> str:
     return f"{image['folder']}/{image['filename']}".lstrip("/")
 
 
 async def tell(folder: Path | None, out: Path) -> int:
     """Run the demo on this terminal."""
-    console = Console()
+    # A file name such as a:car:.jpg must not turn into a picture of a car.
+    console = Console(emoji=False)
     if not console.is_terminal:
-        console = Console(width=LOG_WIDTH)
+        console = Console(width=LOG_WIDTH, emoji=False)
     return await Story(folder, out, console).tell()

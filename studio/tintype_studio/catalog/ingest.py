@@ -365,7 +365,8 @@ def _no_file(path: str | Path) -> InvalidInput:
 def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found | Failure]:
     """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out.
 
-    A subfolder that cannot be listed is a ``Failure``.
+    A subfolder that cannot be listed is a ``Failure``, and so is a link to a folder: it is not followed,
+    because it may lead in a circle or outside.
     """
     pending = [(folder, "")]
     while pending:
@@ -384,11 +385,18 @@ def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found | Failure]:
             relative = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 subdirectories.append((Path(entry.path), relative + "/"))
+            elif entry.is_symlink() and _is_folder(entry.path):
+                yield Failure(printable(relative), "link_not_followed", "the folder is a link")
             elif Path(entry.name).suffix.lower() in WALKED_EXTENSIONS:
                 first, _, rest = relative.partition("/")
                 virtual = f"/{first}" if rest and organize_by_class else "/"
                 yield _Found(Path(entry.path), printable(relative), virtual, entry.name, entry.is_symlink())
         pending.extend(reversed(subdirectories))
+
+
+def _is_folder(path: str) -> bool:
+    # Not Path.is_dir: it raises where a folder on the way is closed to this user.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _grouped(files: list[_Found]) -> Iterator[list[_Found]]:

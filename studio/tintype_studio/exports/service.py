@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 PAGE = 500
 
-Progress = Callable[[int, int], None]
-"""Called with ``(images written, images in all)``; may raise to stop the work."""
+Progress = Callable[[int, int | None], None]
+"""Called with ``(images written, images in all)``, None where the total is unknown; may raise to stop
+the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +196,10 @@ class Exports:
                 ) as writer,
             ):
                 items = self._items(dataset, options, wanted)
+                total = _images_in_all(dataset, options.status_filter)
                 for done, item in enumerate(items, 1):
                     writer.add(item)
-                    progress(done, dataset.image_count)
+                    progress(done, total)
                 summary = writer.finish()
             sha256, size = self._blobs.put_file(file)
         return {
@@ -300,6 +302,12 @@ class Exports:
                 error_message="The server stopped while it built this export; create it again.",
             )
         return len(dead)
+
+
+def _images_in_all(dataset: Dataset, status_filter: str) -> int | None:
+    """How many images a filter lets through, where a counter of the dataset tells."""
+    counters = {"all": dataset.image_count, "complete": dataset.completed_image_count}
+    return counters.get(status_filter)
 
 
 def _require_known_classes(dataset: Dataset, class_filter: list[str] | None) -> None:

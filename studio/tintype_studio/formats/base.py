@@ -10,7 +10,6 @@ carries ``created_at`` (UTC) as its time; images are stored as they are, text is
 
 from __future__ import annotations
 
-import json
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
@@ -79,11 +78,8 @@ class ExportSummary:
 
 
 def to_json(value: Any) -> bytes:
-    """UTF-8 JSON, compact. Integers of any size and lone surrogates are kept (orjson refuses both)."""
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    """UTF-8 JSON, compact."""
+    return orjson.dumps(value)
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -10,10 +10,7 @@ Optional keys without a value (``created_by``, a ``bounding_box`` that was never
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic_core import PydanticSerializationError
 
 from tintype_studio.formats.base import ExportItem, ExportWriter, folder_segments, member_path, to_json
 
@@ -24,11 +21,7 @@ if TYPE_CHECKING:
 def annotation_json(annotation: Annotation) -> bytes:
     """One annotation as compact JSON; floats are written so that they read back equal."""
     absent = {key for key in ("created_by", "bounding_box") if getattr(annotation, key, "") is None}
-    try:
-        return annotation.model_dump_json(exclude=absent).encode()
-    except PydanticSerializationError:
-        # A lone surrogate in an attribute: valid in JSON as an escape, which only the stdlib writes.
-        return json.dumps(annotation.model_dump(exclude=absent), separators=(",", ":")).encode()
+    return annotation.model_dump_json(exclude=absent).encode()
 
 
 class PictographWriter(ExportWriter):

@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tintype_studio import clock
+from tintype_studio.errors import Unavailable
 from tintype_studio.identity.keys import insert_key
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.database import Database
@@ -17,7 +18,11 @@ from tintype_studio.storage.signing import Signer
 from tintype_studio.storage.tables import accounts, ledger_entries, organizations, projects
 
 LOCAL_ALLOWANCE = 1_000
-"""Whole credits that the local organization starts with and is granted each month."""
+"""Whole credits that the local organization starts with.
+
+The account also carries the number as its monthly allowance, but nothing grants credits by the month yet:
+the reset comes with the ledger's next step.
+"""
 
 DEFAULT_PROJECT = "default"
 
@@ -97,10 +102,24 @@ def save_credentials(home: Path, api_key: str) -> None:
 
 
 def saved_api_key(home: Path) -> str | None:
-    """The key in ``<home>/config.toml``, if there is one."""
+    """The key in ``<home>/config.toml``, if there is one; ``Unavailable`` when the file cannot be read."""
     try:
-        content = tomllib.loads((home / "config.toml").read_text())
+        content = tomllib.loads((home / "config.toml").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    key = content.get("default", {}).get("api_key")
+    except OSError as error:
+        raise _unreadable(f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise _unreadable("is not valid TOML") from error
+    default = content.get("default")
+    key = default.get("api_key") if isinstance(default, dict) else None
     return key if isinstance(key, str) else None
+
+
+def _unreadable(problem: str) -> Unavailable:
+    return Unavailable(
+        f"The workspace's config.toml, which holds the owner key, {problem}.",
+        code="config_damaged",
+        fix="Restore config.toml, or give a key with --api-key or TINTYPE_API_KEY.",
+        retryable=False,
+    )

@@ -11,7 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import Forbidden, InvalidInput, NotFound, Unauthorized
+from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthorized
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import clean_name, printable
 from tintype_studio.storage.database import Database
@@ -170,11 +170,32 @@ class Keys:
         return found[0]
 
     def revoke(self, principal: Principal, *, prefix: str) -> KeyInfo:
-        """Switch a key off. Other processes follow within half a second."""
+        """Switch a key off. Other processes follow within half a second.
+
+        ``Conflict`` for the last owner key that works: without one, nobody could make another.
+        """
         info = self.get(principal, prefix=prefix)
         if not principal.role.covers(info.role):
             raise Forbidden(f"A key with role {principal.role} cannot revoke a key with role {info.role}.")
         with self._db.write() as connection:
+            owners = connection.execute(
+                sa.select(api_keys.c.uuid)
+                .where(
+                    api_keys.c.organization_id == principal.organization_id,
+                    api_keys.c.role == Role.OWNER.value,
+                    api_keys.c.is_active,
+                    sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > clock.now()),
+                )
+                .order_by(api_keys.c.id)
+                # Two owners who revoke each other's keys at once must not both find the other's at work.
+                .with_for_update()
+            ).scalars()
+            if list(owners) == [info.id]:
+                raise Conflict(
+                    f"Key {info.prefix}… is the organization's last owner key.",
+                    code="last_owner_key",
+                    fix="Make another owner key first (`tintype keys create --role owner`).",
+                )
             connection.execute(sa.update(api_keys).where(api_keys.c.uuid == info.id).values(is_active=False))
         with self._lock:
             self._cache.clear()

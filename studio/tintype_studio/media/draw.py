@@ -116,7 +116,7 @@ def draw_annotations(
     if fill_opacity > 0:
         polygons = [shape for shape in shapes if isinstance(shape.annotation, PolygonAnnotation)]
         paint_areas(canvas, [Area(shape.visible, shape.color) for shape in polygons], fill_opacity, check)
-    fine = _are_fine(shapes)
+    fine = _are_fine(shapes, width, height)
     _case(canvas, [shape for shape, with_care in zip(shapes, fine, strict=True) if with_care], check)
     for shape, with_care in _checked(zip(shapes, fine, strict=True), check):
         if with_care:
@@ -243,20 +243,27 @@ def _touches(box: Box, width: int, height: int, margin: int) -> bool:
     return right >= -margin and bottom >= -margin and left <= width + margin and top <= height + margin
 
 
-def _are_fine(shapes: Sequence[_Shape]) -> list[bool]:
+def _are_fine(shapes: Sequence[_Shape], width: int, height: int) -> list[bool]:
     """Which shapes are drawn with care: all but the largest outlines, if there is too much to draw."""
-    import numpy as np
-
     fine = []
     cost = 0.0
     for shape in reversed(shapes):
         if isinstance(shape.annotation, PolygonAnnotation | PolylineAnnotation):
-            for path in shape.visible:
-                cost += float(np.abs(np.diff(path, axis=0)).sum()) + _CORNER * len(path)
+            cost += sum(_effort(path, width, height) for path in shape.visible)
             fine.append(cost <= _FINE_LINES)
         else:
             fine.append(True)
     return fine[::-1]
+
+
+def _effort(path: Points, width: int, height: int) -> float:
+    """About how many pixels of a picture the lines of a path cross, and something for each corner."""
+    import numpy as np
+
+    low, high = np.minimum(path[:-1], path[1:]), np.maximum(path[:-1], path[1:])
+    seen = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] <= width) & (low[:, 1] <= height)
+    lengths = np.minimum(high - low, (width, height)).sum(axis=1)
+    return float(lengths[seen].sum()) + _CORNER * len(path)
 
 
 def _checked(things: Iterable[_T], check: Callable[[], None]) -> Iterator[_T]:

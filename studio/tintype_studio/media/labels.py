@@ -126,6 +126,11 @@ class Placer:
         import numpy as np
 
         taken = self._taken[: self._count]
+        # Almost all are far away; a look at each side is quicker than the areas of all pairs.
+        (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+        near = (taken[:, 0] < x1 + tag.width) & (taken[:, 2] > x0)
+        near &= (taken[:, 1] < y1 + tag.height) & (taken[:, 3] > y0)
+        taken = taken[near]
         left, top = corners[:, :1], corners[:, 1:]
         across = np.minimum(left + tag.width, taken[:, 2]) - np.maximum(left, taken[:, 0])
         down = np.minimum(top + tag.height, taken[:, 3]) - np.maximum(top, taken[:, 1])

@@ -16,6 +16,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tintype_studio.errors import InvalidInput, Unavailable
 
 BUSY_SECONDS = 30
+"""How long a transaction waits for a lock, or for a connection of the pool."""
+POOL_SIZE = 16
+OVERFLOW_SQLITE = 112
+"""A connection is a file handle here, and a server may run more threads than it keeps connections."""
+OVERFLOW_SERVER = 16
+"""A database server counts its clients (PostgreSQL: 100 unless told), and other processes need some, too."""
 SQLITE_PRAGMAS = (
     f"busy_timeout={BUSY_SECONDS * 1000}",
     "synchronous=FULL",
@@ -28,8 +34,13 @@ class Database:
 
     def __init__(self, url: str | sa.URL) -> None:
         self.url = url
-        self.engine = sa.create_engine(url, pool_size=16, max_overflow=16)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.is_sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+        self.engine = sa.create_engine(
+            url,
+            pool_size=POOL_SIZE,
+            max_overflow=OVERFLOW_SQLITE if self.is_sqlite else OVERFLOW_SERVER,
+            pool_timeout=BUSY_SECONDS,
+        )
         # SQLite's file lock is unfair between waiters; a lock of our own keeps the tail short.
         self._writers: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
@@ -102,13 +113,17 @@ def _plain_errors() -> Iterator[None]:
                 fix="Ask the operator to free disk space, then call again.",
             ) from error
         if "locked" in text or "busy" in text:
-            raise Unavailable(
-                "The database is busy.", code="database_busy", fix="Call again in a few seconds."
-            ) from error
+            raise _busy() from error
         raise
+    except sa.exc.TimeoutError as error:
+        raise _busy() from error
     except UnicodeEncodeError as error:
         raise InvalidInput(
             "A text holds a broken character (a lone surrogate).",
             code="invalid_text",
             fix="Send valid Unicode text.",
         ) from error
+
+
+def _busy() -> Unavailable:
+    return Unavailable("The database is busy.", code="database_busy", fix="Call again in a few seconds.")

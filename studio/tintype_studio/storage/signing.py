@@ -17,24 +17,47 @@ from pathlib import Path
 import orjson
 
 from tintype_studio import clock
+from tintype_studio.errors import Unavailable
+
+SECRET_BYTES = 32
 
 
 def load_secret(home: Path) -> bytes:
-    """The workspace's secret; made on first use, safely against a second process that starts now."""
+    """The workspace's secret; made on first use, safely against a second process that starts now.
+
+    Raises ``Unavailable`` when the file does not hold one, and ``OSError`` when it cannot be read or made.
+    """
     path = home / "secret.key"
     if not path.exists():
-        draft = home / f"secret.{secrets.token_hex(4)}.part"
+        _make_secret(path)
+    try:
+        secret = bytes.fromhex(path.read_text().strip())
+    except ValueError as error:
+        raise _damaged() from error
+    if len(secret) != SECRET_BYTES:
+        raise _damaged()
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    draft = path.with_name(f"secret.{secrets.token_hex(4)}.part")
+    try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
+            file.write(secrets.token_hex(SECRET_BYTES))
         # A hard link appears whole or not at all, and only for the first of several starters.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
-        draft.unlink()
-    return _read_secret(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def _read_secret(path: Path) -> bytes:
-    return bytes.fromhex(path.read_text().strip())
+def _damaged() -> Unavailable:
+    return Unavailable(
+        "The workspace's secret.key is damaged.",
+        code="secret_damaged",
+        fix="Restore secret.key from a backup: without it, the workspace's API keys and links are void.",
+        retryable=False,
+    )
 
 
 class Signer:

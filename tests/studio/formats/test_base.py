@@ -15,7 +15,7 @@ from PIL import Image
 
 from tintype_studio.errors import Conflict, InvalidInput, UnsupportedFormat
 from tintype_studio.formats import WRITERS, writer_for
-from tintype_studio.formats.base import Archive, ExportClass, member_path, to_json
+from tintype_studio.formats.base import Archive, ExportClass, member_path
 
 FORMATS = ("pictograph", "coco", "yolo")
 IMAGE_AT = {"pictograph": "images/", "coco": "images/", "yolo": "images/train/"}
@@ -270,10 +270,3 @@ def test_a_stream_that_cannot_seek_will_do(make, name):
     written = zipfile.ZipFile(io.BytesIO(bytes(pipe.data)))
     assert written.testzip() is None
     assert any(written.read(path) == jpeg(5) for path in written.namelist())
-
-
-def test_json_keeps_what_orjson_refuses():
-    import json
-
-    value = {"big": 2**80, "lone": "\ud800", "text": "é"}
-    assert json.loads(to_json(value)) == value
