@@ -82,7 +82,11 @@ class Story:
     def _prepare(self) -> None:
         """Check the folders, then take away what an earlier demo made, and nothing else."""
         if not self._folder.is_dir():
-            raise InvalidInput("There is no such folder of pictures.", code="folder_not_found")
+            raise InvalidInput(
+                "There is no such folder of pictures.",
+                code="folder_not_found",
+                fix="Check the path; without one, the demo uses photographs of its own.",
+            )
         if self._out.exists():
             self._check_out()
         for name in MADE:
@@ -122,7 +126,11 @@ class Story:
         )
         self._images = listed["images"]
         if not self._images:
-            raise InvalidInput("The folder holds no pictures that can be read.", code="no_pictures")
+            raise InvalidInput(
+                "The folder holds no pictures that can be read.",
+                code="no_pictures",
+                fix="Name a folder with JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC files.",
+            )
 
     async def _label(self, agent: Agent) -> None:
         self._title("It is labelled: rough boxes become outlines, and are saved")

@@ -105,14 +105,9 @@ class Exports:
         progress: Progress = lambda _done, _total: None,
     ) -> Export:
         """Build an export and return it completed. A failed build is recorded as failed and raised."""
-        from tintype_studio.formats import WRITERS
+        from tintype_studio.formats import writer_for
 
-        if options.format not in WRITERS:
-            raise InvalidInput(
-                f"Export format {printable(options.format[:40])!r} is not available.",
-                code="unsupported_format",
-                fix=f"Use one of: {', '.join(WRITERS)}.",
-            )
+        writer_for(options.format)
         if options.status_filter not in STATUS_FILTERS:
             raise InvalidInput(
                 f"Status filter {printable(options.status_filter[:40])!r} is unknown.",
@@ -179,7 +174,7 @@ class Exports:
         options: ExportOptions,
         progress: Progress,
     ) -> dict[str, Any]:
-        from tintype_studio.formats import WRITERS
+        from tintype_studio.formats import writer_for
         from tintype_studio.formats.base import ExportClass
 
         wanted = set(options.class_filter) if options.class_filter is not None else None
@@ -191,7 +186,7 @@ class Exports:
         with tempfile.TemporaryFile(dir=self._scratch) as file:
             with (
                 zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-                WRITERS[options.format](
+                writer_for(options.format)(
                     archive, dataset_name=dataset.name, classes=classes, created_at=clock.now()
                 ) as writer,
             ):

@@ -2,7 +2,8 @@
 
 A blob's key is its SHA-256; equal bytes are kept once. A blob is written whole and renamed into place, so
 a reader never sees a part of one. Bytes go in before the row that names them: a crash can leave a blob
-without a row (swept later), never a row without its blob.
+without a row, which nothing shows and the next upload of the same file takes up; never a row without its
+blob.
 """
 
 from __future__ import annotations
