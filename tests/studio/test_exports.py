@@ -10,7 +10,9 @@ import zipfile
 from typing import Any
 
 import pytest
+from support.pictures import jpeg
 
+from tintype_studio.annotations.geometry import ANNOTATIONS
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import Cancelled, Conflict, InvalidInput, NotFound
@@ -341,3 +343,22 @@ def test_the_list_is_newest_first_and_paged(studio: Studio, owner: Principal, im
         create(studio, owner, f"e{n}", include_images=False)
     pages = [studio.exports.list(owner, limit=2, offset=offset) for offset in (0, 2, 4)]
     assert [[e.name for e in page] for page in pages] == [["e4", "e3"], ["e2", "e1"], ["e0"]]
+
+
+@pytest.mark.parametrize(("status_filter", "steps"), [("all", [(1, 2), (2, 2)]), ("complete", [(1, 1)])])
+def test_progress_counts_to_the_number_of_images_that_are_exported(
+    studio: Studio, owner: Principal, dataset: Dataset, status_filter: str, steps: list[tuple[int, int]]
+) -> None:
+    labelled = studio.ingest.add_image(owner, dataset, data=jpeg(seed=1), filename="one.jpg")
+    studio.ingest.add_image(owner, dataset, data=jpeg(seed=2), filename="two.jpg")
+    box = {"id": "a", "name": "sign", "bounding_box": {"x": 1, "y": 1, "w": 5, "h": 5}, "type": "bbox"}
+    studio.documents.save(owner, labelled.id, ANNOTATIONS.validate_python([box]))
+    seen: list[tuple[int, int | None]] = []
+    studio.exports.create(
+        owner,
+        dataset_name=dataset.name,
+        name="counted",
+        options=ExportOptions(format="coco", status_filter=status_filter),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == steps

@@ -63,10 +63,11 @@ class Story:
                 f"{len(tools)} tools after {time.perf_counter() - started:.2f} s.\n"
             )
             await self._upload(agent)
+            # Before any preview is written: the output folder may lie inside the folder of pictures.
+            await self._repeat(agent)
             await self._label(agent)
             await self._look(agent)
             await self._export(agent)
-            await self._repeat(agent)
         await self._refused_role()
         await self._refused_spend()
         await self._cut_list()
