@@ -76,7 +76,17 @@ if sys.argv[1] == "stdio":
 else:
     import uvicorn
 
-    uvicorn.run(build().streamable_http_app(), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+    import os
+
+    # BARE_LOOP=asyncio BARE_HTTP=h11: as the SDK alone installs it; otherwise what is there, as for ours.
+    uvicorn.run(
+        build().streamable_http_app(),
+        host="127.0.0.1",
+        port=int(sys.argv[2]),
+        log_level="warning",
+        loop=os.environ.get("BARE_LOOP", "auto"),
+        http=os.environ.get("BARE_HTTP", "auto"),
+    )
 """
 """A low-level server with one tool and nothing around it, as the SDK's users write it."""
 
