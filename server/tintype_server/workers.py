@@ -18,6 +18,7 @@ import anyio
 from anyio import to_thread
 
 from tintype_server.runtime import Runtime
+from tintype_server.settings import DEFAULT_RESPONSE_TOKENS
 from tintype_tools.call import Outcome, Request
 
 MAX_CALLS_AT_ONCE = 40
@@ -62,6 +63,11 @@ class Workers:
         runtime = self._runtime
         if request.tool not in runtime.registry or not runtime.studio.database.is_sqlite:
             return False
+        budget = request.max_response_tokens
+        if budget is None:
+            budget = runtime.settings.max_response_tokens
+        if 0 < budget < DEFAULT_RESPONSE_TOKENS:
+            return False  # the answer may be cut, and what is cut is parked: a write, which can wait
         longer = runtime.registry.get(request.tool).quick_unless
         return (
             longer is not None

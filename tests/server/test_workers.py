@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,18 @@ def test_only_quick_reads_run_on_the_loop(
     monkeypatch.setattr(Runtime, "dispatch", spy)
     runtime.studio.keys.authenticate(runtime.local_api_key())
     anyio.run(Workers(runtime).run, request(runtime, tool, **arguments))
+    assert (spy.threads == [threading.get_ident()]) is quick
+
+
+@pytest.mark.parametrize(("budget", "quick"), [(300, False), (24_999, False), (25_000, True), (0, True)])
+def test_a_call_whose_answer_may_be_cut_takes_a_thread(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, budget: int, quick: bool
+) -> None:
+    spy = Spy(runtime)
+    monkeypatch.setattr(Runtime, "dispatch", spy)
+    runtime.studio.keys.authenticate(runtime.local_api_key())
+    made = replace(request(runtime, "get_dataset", name="d"), max_response_tokens=budget)
+    anyio.run(Workers(runtime).run, made)
     assert (spy.threads == [threading.get_ident()]) is quick
 
 
