@@ -8,13 +8,17 @@
     ├── Unauthorized            401   no key, or one that is unknown, revoked or expired
     ├── PaymentRequired         402   the balance or the key's cap does not cover the price
     ├── Forbidden               403   the key's role or toolset does not allow it
-    │   └── PathNotAllowed      403   a local path outside the allowed roots
+    │   ├── PathNotAllowed      403   a local path outside the allowed roots
+    │   └── ApprovalDenied      403   a person said no
     ├── NotFound                404   missing, or of another organization (never told apart)
     ├── MethodNotAllowed        405   an address that does not take this method
     ├── Conflict                409   a name is taken, a state forbids it
-    │   └── IdempotencyConflict 409   the key was used with other arguments
+    │   ├── IdempotencyConflict 409   the key was used with other arguments
+    │   └── UndoConflict        409   later changes build on what is to be undone
+    ├── ConfirmationRequired    428   destroys or spends much; goes on once it is confirmed
     ├── Cancelled               499   the caller went away or cancelled
     ├── RateLimited             429   too many calls; retry later
+    ├── DeadlineExceeded        504   the call took longer than it may; nothing was changed or charged
     ├── Unavailable             503   something this needs is not there now (weights, disk, database)
     └── Internal                500   a defect; the cause is logged, never shown
 
@@ -134,6 +138,13 @@ class PathNotAllowed(Forbidden):
     default_fix = "Use a path under an allowed root, or ask the operator to add it to TINTYPE_ROOTS."
 
 
+class ApprovalDenied(Forbidden):
+    """A person, or the client on a person's behalf, refused a call that needed confirmation."""
+
+    default_code = "approval_denied"
+    default_fix = "Do not repeat this call; tell the user that it was refused."
+
+
 class NotFound(TintypeError):
     """Missing, or of another organization."""
 
@@ -165,6 +176,22 @@ class IdempotencyConflict(Conflict):
     default_fix = "Use a new idempotency key for a call with different arguments."
 
 
+class UndoConflict(Conflict):
+    """Later changes build on what is to be undone; ``details.calls`` names them, newest first."""
+
+    default_code = "later_changes"
+    default_fix = "Undo the calls named in details.calls first, newest first."
+
+
+class ConfirmationRequired(TintypeError):
+    """A call that destroys, or spends much, waits for a word. ``details`` says what it would do."""
+
+    status = 428
+    default_code = "confirmation_required"
+    default_fix = "Tell the user what would happen; once they agree, call confirm_call."
+    default_retryable = True
+
+
 class Cancelled(TintypeError):
     """The caller went away or cancelled."""
 
@@ -174,8 +201,17 @@ class Cancelled(TintypeError):
     default_retryable = True
 
 
+class DeadlineExceeded(TintypeError):
+    """The call took longer than it may."""
+
+    status = 504
+    default_code = "deadline_exceeded"
+    default_fix = "Ask for less at a time, or allow the call more time."
+    default_retryable = True
+
+
 class RateLimited(TintypeError):
-    """Too many calls."""
+    """Too many calls. ``details.retry_after`` is in whole seconds."""
 
     status = 429
     default_code = "rate_limited"

@@ -7,6 +7,7 @@ A new guard is a file and a line here. Next to come: rate (after authorize), dry
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial, reduce
 
 from tintype_server.dispatch.guards.audit import audit
@@ -39,13 +40,16 @@ GUARDS: tuple[Guard, ...] = (
 class Dispatcher:
     """Runs calls. Thread-safe and synchronous; async doors call it from a worker thread."""
 
-    def __init__(self, studio: Studio, registry: Registry, settings: Settings) -> None:
+    def __init__(
+        self, studio: Studio, registry: Registry, settings: Settings, *, around: Sequence[Guard] = ()
+    ) -> None:
+        """``around``: guards that stand outside all others, such as telemetry."""
         self._studio = studio
         self._registry = registry
         self._settings = settings
         innermost: Next = run
         self._chain: Next = reduce(
-            lambda proceed, guard: partial(_step, guard, proceed), reversed(GUARDS), innermost
+            lambda proceed, guard: partial(_step, guard, proceed), reversed((*around, *GUARDS)), innermost
         )
 
     def __call__(self, request: Request) -> Outcome:

@@ -37,8 +37,24 @@ class Principal:
     role: Role
     toolsets: frozenset[str] | None = None
     """Toolsets that the key is limited to; None for all."""
-    credit_cap: int | None = None
-    """Credits that the key may spend in total; None for no cap of its own."""
+    user_id: int | None = None
+    """The member that the key was made for, if any; what one of a member's keys made is its own to all."""
+    tier: str = "free"
+    """The organization's tier: see ``identity.tiers``."""
+    rate_limit: int | None = None
+    """Calls per hour; None for the tier's."""
+    max_concurrent: int | None = None
+    """Calls at a time; None for the tier's."""
+    max_response_tokens: int | None = None
+    """Largest response budget of a call; None for no limit of its own."""
+    confirm_by: str | None = None
+    """``token`` or ``human``: how calls that need confirmation get it; None for the server's setting."""
+    call_id: str | None = None
+    """The call that this principal acts in; every change carries it."""
+    session: str | None = None
+    """What the call belongs to, for ``undo_session``."""
+    tool: str | None = None
+    """The tool that is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,7 @@ class Keys:
 
     def _load(self, digest: str) -> Principal:
         query = (
-            sa.select(api_keys, organizations.c.uuid.label("organization_uuid"))
+            sa.select(api_keys, organizations.c.uuid.label("organization_uuid"), organizations.c.tier)
             .join(organizations, organizations.c.id == api_keys.c.organization_id)
             .where(api_keys.c.hash == digest)
         )
@@ -108,7 +124,12 @@ class Keys:
             key_prefix=row["prefix"],
             role=Role(row["role"]),
             toolsets=frozenset(row["toolsets"]) if row["toolsets"] is not None else None,
-            credit_cap=row["credit_cap"],
+            user_id=row["user_id"],
+            tier=row["tier"],
+            rate_limit=row["rate_limit"],
+            max_concurrent=row["max_concurrent"],
+            max_response_tokens=row["max_response_tokens"],
+            confirm_by=row["confirm_by"],
         )
 
     def create(

@@ -1,4 +1,9 @@
-"""One database handle: read and write transactions on SQLite (WAL) or PostgreSQL."""
+"""One database handle: read and write transactions on SQLite (WAL) or PostgreSQL.
+
+Inside ``unit_of_work`` all writes of a thread are one transaction, begun at the first of them: what a call
+changes, what it costs, its stored answer and its line in the audit trail become true together or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,9 +30,16 @@ OVERFLOW_SERVER = 16
 """A database server counts its clients (PostgreSQL: 100 unless told), and other processes need some, too."""
 SQLITE_PRAGMAS = (
     f"busy_timeout={BUSY_SECONDS * 1000}",
-    "synchronous=FULL",
     "foreign_keys=ON",
 )
+
+_unit: ContextVar[_Unit | None] = ContextVar("unit_of_work", default=None)
+
+
+def rehearsing() -> bool:
+    """Whether the work of this thread will be taken back, whatever it does."""
+    unit = _unit.get()
+    return unit is not None and unit.rehearsal
 
 
 class Database:
@@ -46,19 +59,70 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "begin", _begin_server)
+        self._durable = self.engine.execution_options(tintype_synchronous="FULL")
+        self._relaxed = self.engine.execution_options(tintype_synchronous="NORMAL")
         self._readers = self.engine.execution_options(tintype_readonly=True)
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that commits at the end of the block and rolls back on any exception."""
-        with self._writers, _plain_errors(), self.engine.begin() as connection:
+    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that commits at the end of the block and rolls back on any exception.
+
+        Inside a unit of work it is a part of that, undone alone on an exception. ``durable=False`` is for
+        what only matters while this process lives (a claim, a hold): it survives kill -9, and a power cut
+        may take it only together with everything that was written after it.
+        """
+        unit = self._open_unit()
+        if unit is not None:
+            with _plain_errors(), unit.connection().begin_nested() as nested:
+                yield nested.connection
+            return
+        engine = self._durable if durable else self._relaxed
+        with self._writers, _plain_errors(), engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A consistent snapshot; nothing is written."""
+        """A consistent snapshot; nothing is written. Inside a unit of work it sees that unit's writes."""
+        unit = self._open_unit()
+        if unit is not None and unit.begun:
+            with _plain_errors():
+                yield unit.connection()
+            return
         with _plain_errors(), self._readers.connect() as connection:
             yield connection
+
+    @contextmanager
+    def unit_of_work(self, *, rehearsal: bool = False) -> Iterator[None]:
+        """Make all writes of this thread one transaction that commits at the end of the block.
+
+        Other writers of SQLite wait from the first write on, so nothing slow may follow it.
+        ``rehearsal``: roll back in any case, and store no blobs.
+        """
+        if _unit.get() is not None:
+            raise RuntimeError("units of work do not nest")
+        with ExitStack() as stack:
+            unit = _Unit(self, stack, rehearsal=rehearsal)
+            token = _unit.set(unit)
+            try:
+                yield
+                unit.end(commit=not rehearsal)
+            except BaseException:
+                unit.end(commit=False)
+                raise
+            finally:
+                _unit.reset(token)
+
+    def _open_unit(self) -> _Unit | None:
+        unit = _unit.get()
+        return unit if unit is not None and unit.database is self else None
+
+    def begin(self, stack: ExitStack) -> tuple[sa.Connection, sa.RootTransaction]:
+        """Begin a write transaction whose resources ``stack`` gives back."""
+        stack.enter_context(self._writers)
+        connection = stack.enter_context(self._durable.connect())
+        return connection, connection.begin()
 
     def insert_ignore(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """``INSERT … ON CONFLICT DO NOTHING`` in this database's own words."""
@@ -68,6 +132,34 @@ class Database:
     def close(self) -> None:
         """Release the connections."""
         self.engine.dispose()
+
+
+class _Unit:
+    """The one transaction of a unit of work, begun when it is needed."""
+
+    def __init__(self, database: Database, stack: ExitStack, *, rehearsal: bool) -> None:
+        self.database = database
+        self.rehearsal = rehearsal
+        self._stack = stack
+        self._open: tuple[sa.Connection, sa.RootTransaction] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was written."""
+        return self._open is not None
+
+    def connection(self) -> sa.Connection:
+        """The transaction's connection."""
+        if self._open is None:
+            self._open = self.database.begin(self._stack)
+        return self._open[0]
+
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back; once."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            with _plain_errors():
+                opened[1].commit() if commit else opened[1].rollback()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -96,16 +188,30 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("tintype_readonly"):
         # A plain BEGIN takes no lock and cannot fail; past SQLAlchemy it costs a tenth of a short read less.
         connection.connection.cursor().execute("BEGIN")
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    cursor, wanted = connection.connection.cursor(), _synchronous(connection)
+    if connection.info.get("synchronous") != wanted:
+        cursor.execute(f"PRAGMA synchronous={wanted}")
+        connection.info["synchronous"] = wanted
+    cursor.execute("BEGIN IMMEDIATE")
+
+
+def _begin_server(connection: sa.Connection) -> None:
+    if _synchronous(connection) == "NORMAL":
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
+
+
+def _synchronous(connection: sa.Connection) -> str:
+    # Whatever does not say is a write that must last.
+    return str(connection.get_execution_options().get("tintype_synchronous", "FULL"))
 
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
-        text = str(error.orig).lower()
+    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+        text = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).lower()
         if "full" in text or "i/o error" in text:
             raise Unavailable(
                 "The disk that holds the database is full or failing; nothing was changed.",

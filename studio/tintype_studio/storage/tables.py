@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tintype_studio.storage.append_only import APPEND_ONLY, guard_on_create
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(column_0_N_label)s",
@@ -81,7 +83,54 @@ organizations = sa.Table(
     sa.Column("name", sa.String(120), nullable=False),
     sa.Column("slug", sa.String(120), nullable=False, unique=True),
     sa.Column("tier", sa.String(20), nullable=False),
+    sa.Column("billing_email", sa.String(254), nullable=True),
     _created(),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _id(),
+    _uuid(),
+    sa.Column("email", sa.String(254), nullable=False, unique=True),
+    sa.Column("full_name", sa.String(120), nullable=True),
+    _created(),
+)
+
+memberships = sa.Table(
+    "memberships",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations", index=False),
+    _ref("user_id", "users"),
+    sa.Column("role", sa.String(10), nullable=False),
+    _created(),
+    sa.Column("removed_at", UtcDateTime, nullable=True),
+    sa.Index(
+        "uq_memberships_alive",
+        "organization_id",
+        "user_id",
+        unique=True,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    ),
+)
+
+invites = sa.Table(
+    "invites",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    sa.Column("email", sa.String(254), nullable=False),
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("token_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("invited_by", sa.String(36), nullable=True),
+    _created(),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.Column("accepted_at", UtcDateTime, nullable=True),
 )
 
 api_keys = sa.Table(
@@ -102,6 +151,12 @@ api_keys = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=True),
     sa.Column("last_used_at", UtcDateTime, nullable=True),
     _created(),
+    sa.Column("user_id", BigId, nullable=True, index=True),
+    sa.Column("daily_credit_cap", sa.BigInteger, nullable=True),
+    sa.Column("rate_limit", sa.Integer, nullable=True),
+    sa.Column("max_concurrent", sa.Integer, nullable=True),
+    sa.Column("max_response_tokens", sa.Integer, nullable=True),
+    sa.Column("confirm_by", sa.String(10), nullable=True),
 )
 
 accounts = sa.Table(
@@ -117,6 +172,8 @@ accounts = sa.Table(
     _count("balance"),
     _count("held"),
     sa.Column("monthly_allowance", sa.BigInteger, nullable=False, server_default="0"),
+    _count("allowance_left"),
+    sa.Column("reset_at", UtcDateTime, nullable=True),
     sa.CheckConstraint("held >= 0 AND balance >= held", name="never_below_zero"),
 )
 
@@ -147,6 +204,11 @@ ledger_entries = sa.Table(
     sa.Column("balance_after", sa.BigInteger, nullable=False),
     sa.Column("description", sa.String(200), nullable=True),
     _created(),
+    sa.Column("refund_of", BigId, nullable=True),
+    sa.Column("reference", sa.String(80), nullable=True),
+    sa.Index("ix_ledger_entries_of_key", "api_key_id", "created_at"),
+    sa.Index("uq_ledger_entries_refund_of", "refund_of", unique=True),
+    sa.Index("uq_ledger_entries_reference", "organization_id", "reference", unique=True),
 )
 
 projects = sa.Table(
@@ -179,6 +241,7 @@ datasets = sa.Table(
     _created(),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("deleted_at", UtcDateTime, nullable=True),
+    sa.Column("deleted_call", sa.String(36), nullable=True),
     _unique_while_alive("datasets", "organization_id", "name"),
 )
 
@@ -210,6 +273,9 @@ samples = sa.Table(
     _created(),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("deleted_at", UtcDateTime, nullable=True),
+    sa.Column("created_by", BigId, nullable=True),
+    sa.Column("created_call", sa.String(36), nullable=True),
+    sa.Column("deleted_call", sa.String(36), nullable=True),
     _unique_while_alive("samples", "dataset_id", "folder", "filename"),
     sa.Index("ix_samples_listing", "dataset_id", "id"),
     sa.Index("ix_samples_filename", "dataset_id", "filename"),
@@ -295,6 +361,9 @@ calls = sa.Table(
     _count("credits"),
     sa.Column("duration_us", sa.BigInteger, nullable=False),
     _created(),
+    sa.Column("session", sa.String(64), nullable=True),
+    sa.Column("dry_run", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("ix_calls_of_organization", "organization_id", "created_at"),
 )
 
 idempotency_records = sa.Table(
@@ -325,3 +394,84 @@ stored_results = sa.Table(
     _created(),
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    _id(),
+    _ref("organization_id", "organizations", index=False),
+    # What was purged stays in the history without its dataset.
+    sa.Column("dataset_id", BigId, sa.ForeignKey("datasets.id", ondelete="SET NULL"), nullable=True),
+    sa.Column("call_id", sa.String(36), nullable=False, index=True),
+    sa.Column("api_key_id", BigId, nullable=True),
+    sa.Column("session", sa.String(64), nullable=True),
+    sa.Column("tool", sa.String(80), nullable=True),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("subject", sa.String(36), nullable=True),
+    sa.Column("label", sa.String(300), nullable=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=True),
+    sa.Column("undone_by", sa.String(36), nullable=True),
+    sa.Column("undo_of", sa.String(36), nullable=True),
+    _created(),
+    sa.Index("ix_changes_of_organization", "organization_id", "id"),
+    sa.Index("ix_changes_of_dataset", "dataset_id", "id"),
+    sa.Index("ix_changes_of_session", "organization_id", "session"),
+)
+
+restore_points = sa.Table(
+    "restore_points",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    sa.Column("call_id", sa.String(36), nullable=False),
+    sa.Column("tool", sa.String(80), nullable=False),
+    sa.Column("last_change", BigId, nullable=False),
+    _created(),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    _id(),
+    _uuid(),
+    _ref("organization_id", "organizations"),
+    _ref("api_key_id", "api_keys", index=False),
+    sa.Column("call_id", sa.String(36), nullable=False),
+    sa.Column("tool", sa.String(80), nullable=False),
+    sa.Column("required_role", sa.String(10), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("arguments", sa.LargeBinary, nullable=False),
+    sa.Column("idempotency_key", sa.String(255), nullable=True),
+    sa.Column("credits", sa.BigInteger, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("token_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("agent", sa.String(120), nullable=True),
+    sa.Column("decided_by", sa.String(36), nullable=True),
+    sa.Column("decided_at", UtcDateTime, nullable=True),
+    sa.Column("used_by", sa.String(36), nullable=True),
+    _created(),
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+rate_windows = sa.Table(
+    "rate_windows",
+    metadata,
+    sa.Column("api_key_id", BigId, primary_key=True, autoincrement=False),
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("instance", sa.String(32), primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+
+swept_blobs = sa.Table(
+    "swept_blobs",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("marked_at", UtcDateTime, nullable=False),
+    sa.Column("deleted_at", UtcDateTime, nullable=True),
+)
+
+for _name in APPEND_ONLY:
+    guard_on_create(metadata.tables[_name])
