@@ -137,7 +137,7 @@ def upload(studio: Studio, folder: Path, name: str) -> int:
 
     principal = studio.keys.authenticate(saved_api_key(studio.home))
     dataset = studio.datasets.create(principal, name=name)
-    return studio.ingest.add_folder(dataset, folder).images_uploaded
+    return studio.ingest.add_folder(principal, dataset, folder).images_uploaded
 
 
 def peak_memory(folder: Path, count: int) -> int:

@@ -10,13 +10,14 @@ from pathlib import Path
 from tintype_server.dispatch.dispatcher import Dispatcher
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
+from tintype_server.telemetry.telemetry import Telemetry
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.studio import Studio
 from tintype_tools.call import Outcome, Request
 from tintype_tools.local_files import LocalFiles
 from tintype_tools.registry import Registry, load_registry
 from tintype_tools.snapshot import visible_tools
-from tintype_tools.toolkit import Toolkit
+from tintype_tools.toolkit import Confirm, Toolkit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +28,39 @@ class Runtime:
     studio: Studio
     registry: Registry
     dispatch: Dispatcher
+    telemetry: Telemetry
 
     @classmethod
     def open(cls, settings: Settings) -> Runtime:
         """Open, migrating and settling what a crash left."""
-        return cls.over(open_studio(settings), settings)
+        studio = open_studio(settings)
+        try:
+            return cls.over(studio, settings)
+        except BaseException:
+            studio.close()
+            raise
 
     @classmethod
     def over(cls, studio: Studio, settings: Settings) -> Runtime:
         """Add the tools and guards to an open platform."""
         registry = load_registry()
-        return cls(settings, studio, registry, Dispatcher(studio, registry, settings))
+        telemetry = Telemetry.open(settings, studio)
+        dispatch = Dispatcher(studio, registry, settings, around=telemetry.around)
+        return cls(settings, studio, registry, dispatch, telemetry)
 
     def local_api_key(self) -> str | None:
         """The key of this machine's user: the setting, else the one saved at first start."""
         return self.settings.api_key or saved_api_key(self.settings.home)
 
+    def flush(self) -> None:
+        """Write and send what is queued, for an end of the process that never comes to ``close``."""
+        self.studio.audit.flush()
+        self.telemetry.flush()
+
     def close(self) -> None:
         """Flush and release."""
         self.studio.close()
+        self.telemetry.close()
 
 
 def working_folder_files(settings: Settings) -> LocalFiles:
@@ -75,10 +90,12 @@ def create_toolkit(
     home: str | os.PathLike[str] | None = None,
     max_response_tokens: int | None = None,
     agent: str | None = None,
+    confirm: Confirm | None = None,
 ) -> Toolkit:
     """Open the workspace of the settings for an agent loop in this process.
 
-    ``api_key`` defaults to ``TINTYPE_API_KEY``, then to the owner key saved at first start. Close the
+    ``api_key`` defaults to ``TINTYPE_API_KEY``, then to the owner key saved at first start. ``confirm`` asks
+    a person about calls that need confirmation; without it they raise ``ConfirmationRequired``. Close the
     toolkit, or use it as a context manager.
     """
     settings = Settings.from_env()
@@ -92,7 +109,12 @@ def create_toolkit(
     key = runtime.local_api_key()
     principal = runtime.studio.keys.authenticate(key)
     new_request = partial(
-        Request, api_key=key, door="toolkit", agent=agent, files=working_folder_files(settings)
+        Request,
+        api_key=key,
+        door="toolkit",
+        agent=agent,
+        files=working_folder_files(settings),
+        session=f"toolkit-{runtime.studio.liveness.instance}",
     )
 
     def dispatch(request: Request) -> Outcome:
@@ -103,4 +125,5 @@ def create_toolkit(
         new_request,
         lambda: visible_tools(principal.role.value, settings.offered_toolsets(principal.toolsets)),
         close=runtime.close,
+        confirm=confirm,
     )

@@ -13,6 +13,9 @@ from tintype_studio.errors import InvalidInput
 from tintype_studio.names import printable
 
 DEFAULT_RESPONSE_TOKENS = 25_000
+SWITCHES = {"1": True, "true": True, "0": False, "false": False}
+DEFAULT_CONFIRM_ABOVE = 100
+DEFAULT_CALL_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,22 @@ class Settings:
     """Response budget of a call; 0 switches the cap off."""
     toolsets: tuple[str, ...] | None = None
     """Toolsets to offer, comma-separated. Default: all."""
+    confirm_by: str = "token"
+    """Who may confirm a call that needs it: ``token`` (whoever repeats it with the token it got), or
+    ``human`` (only a person, by approval queue or elicitation)."""
+    confirm_above_credits: int = DEFAULT_CONFIRM_ABOVE
+    """A call that costs more whole credits than this needs confirmation."""
+    call_seconds: float = DEFAULT_CALL_SECONDS
+    """How long a call may run, in seconds."""
+    top_up_url: str | None = None
+    """Where people buy credits; told to whoever runs out. Default: the command for owners."""
+
+    log_format: str = "text"
+    """``text``, or ``json``: one JSON object per line, and a line per call, on stderr."""
+    metrics: bool = False
+    """Whether calls are counted and ``tintype serve`` answers ``/metrics`` (extra ``telemetry``)."""
+    traces: bool = False
+    """Whether calls become OpenTelemetry spans, sent as the ``OTEL_*`` variables say (extra ``telemetry``)."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -62,8 +81,19 @@ class Settings:
             api_key=get("API_KEY"),
             roots=tuple(_path(p) for p in (get("ROOTS") or "").split(os.pathsep) if p),
             base_url=(get("BASE_URL") or "").rstrip("/") or None,
-            max_response_tokens=_whole_number("MAX_RESPONSE_TOKENS", get("MAX_RESPONSE_TOKENS")),
+            max_response_tokens=_whole_number(
+                "MAX_RESPONSE_TOKENS", get("MAX_RESPONSE_TOKENS"), DEFAULT_RESPONSE_TOKENS
+            ),
             toolsets=parse_toolsets(toolsets) if toolsets else None,
+            confirm_by=_one_of("CONFIRM_BY", get("CONFIRM_BY"), ("token", "human")),
+            confirm_above_credits=_whole_number(
+                "CONFIRM_ABOVE_CREDITS", get("CONFIRM_ABOVE_CREDITS"), DEFAULT_CONFIRM_ABOVE, least=0
+            ),
+            call_seconds=_whole_number("CALL_SECONDS", get("CALL_SECONDS"), DEFAULT_CALL_SECONDS, least=1),
+            top_up_url=get("TOP_UP_URL"),
+            log_format=_one_of("LOG_FORMAT", get("LOG_FORMAT"), ("text", "json")),
+            metrics=_yes_or_no("METRICS", get("METRICS")),
+            traces=_yes_or_no("TRACES", get("TRACES")),
         )
 
     def overridden(
@@ -122,16 +152,47 @@ def _path(text: str) -> Path:
         ) from None
 
 
-def _whole_number(name: str, value: str | None) -> int:
+def _one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str:
+    """A choice; the first is the default."""
     if value is None:
-        return DEFAULT_RESPONSE_TOKENS
+        return choices[0]
+    if value not in choices:
+        raise InvalidInput(
+            f"TINTYPE_{name} must be one of {', '.join(choices)}, not {printable(value[:40])!r}.",
+            code="invalid_setting",
+            fix=f"Use {' or '.join(choices)}.",
+        )
+    return value
+
+
+def _whole_number(name: str, value: str | None, default: int, *, least: int | None = None) -> int:
+    if value is None:
+        return default
     if not re.fullmatch("-?[0-9]{1,9}", value):
         raise InvalidInput(
             f"TINTYPE_{name} must be a whole number of at most nine digits, not {printable(value[:40])!r}.",
             code="invalid_setting",
-            fix="Use a number such as 25000, or 0 for no cap.",
+            fix=f"Use a number such as {default}.",
+        )
+    if least is not None and int(value) < least:
+        raise InvalidInput(
+            f"TINTYPE_{name} must be at least {least}, not {value}.",
+            code="invalid_setting",
+            fix=f"Use a number such as {default}.",
         )
     return int(value)
+
+
+def _yes_or_no(name: str, value: str | None) -> bool:
+    """``1`` or ``true``, ``0`` or ``false``, in any case; off when it is not set."""
+    found = SWITCHES.get((value or "0").lower())
+    if found is None:
+        raise InvalidInput(
+            f"TINTYPE_{name} must be 1, 0, true or false, not {printable((value or '')[:40])!r}.",
+            code="invalid_setting",
+            fix="Use 1 to switch it on, or unset it.",
+        )
+    return found
 
 
 def default_home() -> Path:

@@ -63,14 +63,14 @@ class Workers:
         runtime = self._runtime
         if request.tool not in runtime.registry or not runtime.studio.database.is_sqlite:
             return False
+        principal = runtime.studio.keys.cached(request.api_key)
+        if principal is None or request.dry_run:
+            return False
         budget = request.max_response_tokens
         if budget is None:
             budget = runtime.settings.max_response_tokens
-        if 0 < budget < DEFAULT_RESPONSE_TOKENS:
-            return False  # the answer may be cut, and what is cut is parked: a write, which can wait
+        for limit in (budget, principal.max_response_tokens or 0):
+            if 0 < limit < DEFAULT_RESPONSE_TOKENS:
+                return False  # the answer may be cut, and what is cut is parked: a write, which can wait
         longer = runtime.registry.get(request.tool).quick_unless
-        return (
-            longer is not None
-            and longer.isdisjoint(request.arguments)
-            and runtime.studio.keys.cached(request.api_key) is not None
-        )
+        return longer is not None and longer.isdisjoint(request.arguments)

@@ -191,6 +191,11 @@ class ConfirmationRequired(TintypeError):
     default_fix = "Tell the user what would happen; once they agree, call confirm_call."
     default_retryable = True
 
+    def __init__(self, message: str, *, token: str, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.token = token
+        """For a door that asks a person itself; what the caller may see of it stands in ``details``."""
+
 
 class Cancelled(TintypeError):
     """The caller went away or cancelled."""

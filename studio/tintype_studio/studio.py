@@ -10,16 +10,24 @@ import sqlalchemy as sa
 
 from tintype_studio.annotations.classes import Classes
 from tintype_studio.annotations.documents import Documents
+from tintype_studio.approvals.service import Approvals
+from tintype_studio.catalog.bin import RecycleBin
 from tintype_studio.catalog.datasets import Datasets
 from tintype_studio.catalog.ingest import Ingest
 from tintype_studio.catalog.samples import Samples
 from tintype_studio.exports.service import Exports
 from tintype_studio.history.audit import Audit
+from tintype_studio.history.changes import Changes
 from tintype_studio.history.idempotency import Idempotency
 from tintype_studio.history.results import Results
+from tintype_studio.history.undo import Undo
 from tintype_studio.identity.bootstrap import ensure_local_organization
+from tintype_studio.identity.invites import Invites
 from tintype_studio.identity.keys import Keys
+from tintype_studio.identity.organizations import Organizations
 from tintype_studio.ledger.ledger import Ledger
+from tintype_studio.limits.concurrency import Concurrency
+from tintype_studio.limits.rate import RateLimits
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
@@ -57,6 +65,8 @@ class Studio:
         self.blobs = Blobs(workspace.blob_url or str(home / "blobs"))
 
         self.keys = Keys(self.database, self.signer)
+        self.organizations = Organizations(self.database, self.keys)
+        self.invites = Invites(self.database, self.signer)
         self.ledger = Ledger(self.database, self.liveness)
         self.datasets = Datasets(self.database)
         self.samples = Samples(self.database, self.blobs)
@@ -73,23 +83,37 @@ class Studio:
             scratch,
         )
         self.prompts = Prompts()
+        self.recycle_bin = RecycleBin(self.database, self.blobs)
+        self.changes = Changes(self.database)
+        self.undo = Undo(self.database)
+        self.approvals = Approvals(self.database, self.signer)
+        self.rate_limits = RateLimits(self.database, self.liveness)
+        self.concurrency = Concurrency()
         self.audit = Audit(self.database)
         self.idempotency = Idempotency(self.database, self.liveness)
         self.results = Results(self.database)
-        self._settle()
+        self.settle()
 
-    def _settle(self) -> None:
-        """Free holds and end exports of processes that died, and drop what has expired."""
+    def settle(self) -> None:
+        """Free holds and end exports of processes that died, and drop what has expired.
+
+        Done at every start; a server that runs for long does it now and then.
+        """
         self.ledger.release_dead()
         self.exports.fail_dead()
         self.idempotency.sweep()
         self.results.sweep()
+        self.approvals.sweep()
+        self.rate_limits.sweep()
+        self.recycle_bin.sweep()
         self.liveness.sweep()
 
     def close(self) -> None:
         """Flush and release everything."""
         with contextlib.suppress(Exception):
             self.audit.close()
+        with contextlib.suppress(Exception):
+            self.rate_limits.close()
         self.liveness.close()
         self.database.close()
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tintype_studio.errors import (
     Unavailable,
 )
 from tintype_studio.identity.roles import Role
-from tintype_tools.call import Call, Outcome, Output, Request
+from tintype_tools.call import Affected, Call, Outcome, Output, Plan, Request
 from tintype_tools.registry import Registry
 from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
 
@@ -65,13 +66,14 @@ class Probe:
             quote=lambda args: Quote("probe", args.credits),
             idempotent=False,
             effect=Effect.SPEND,
+            plan=lambda args, _call: Plan((Affected("probe.run", 1, detail={"credits": args.credits}),)),
             handler=self.handle,
         )
 
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    opened = Runtime.open(Settings(home=tmp_path / "home"))
+    opened = Runtime.open(Settings(home=tmp_path / "home", confirm_above_credits=10**9))
     yield opened
     opened.close()
 
@@ -105,19 +107,24 @@ def balance(runtime: Runtime) -> int:
 
 def audit(runtime: Runtime) -> list[dict[str, Any]]:
     owner = runtime.studio.keys.authenticate(runtime.local_api_key())
-    return runtime.studio.audit.list(owner)
+    return [asdict(call) for call in runtime.studio.audit.list(owner)]
 
 
 def test_the_guards_stand_in_one_visible_order() -> None:
     assert [guard.__name__ for guard in GUARDS] == [
         "audit",
         "authenticate",
+        "rate",
         "resolve",
         "authorize",
         "validate",
         "shape",
+        "dry_run",
         "idempotency",
+        "confirm",
         "credits",
+        "commit",
+        "restore_point",
     ]
 
 
@@ -161,7 +168,11 @@ def test_an_overspend_is_refused_before_the_work(
 ) -> None:
     with pytest.raises(PaymentRequired) as raised:
         dispatch(request(runtime, arguments={"credits": 1001}))
-    assert raised.value.details == {"required": 1001, "remaining": 1000}
+    assert raised.value.details == {
+        "required": 1001,
+        "remaining": 1000,
+        "top_up": "tintype credits grant",
+    }
     assert (probe.runs, balance(runtime)) == (0, 1000)
 
 
@@ -344,7 +355,7 @@ def test_a_hold_whose_capture_failed_is_freed_before_the_next(
         raise Unavailable("The database is busy.", code="database_busy")
 
     with monkeypatch.context() as broken:
-        broken.setattr(runtime.studio.ledger, "capture", fail)
+        broken.setattr(runtime.studio.ledger, "capture_in", fail)
         broken.setattr(runtime.studio.ledger, "release", fail)
         with pytest.raises(Unavailable):
             dispatch(request(runtime))

@@ -57,7 +57,7 @@ class Counting(RuleBasedStateMachine):
         (root / "bad.jpg").write_bytes(b"no picture")
         for name in names:
             (root / f"{name}.jpg").write_bytes(self.pictures[seed])
-        report = self.studio.ingest.add_folder(self.dataset, root)
+        report = self.studio.ingest.add_folder(self.owner, self.dataset, root)
         fresh = {f"/{name}.jpg" for name in names} - set(self.model)
         assert (report.images_uploaded, report.images_skipped) == (len(fresh), len(names) - len(fresh))
         for sample in self.studio.samples.page(self.dataset, limit=99):

@@ -53,7 +53,7 @@ def before_commit(_connection):
 
 if point == "before the commit":
     sa.event.listen(studio.database.engine, "commit", before_commit)
-studio.ingest.add_folder(dataset, Path(folder), progress=progress)
+studio.ingest.add_folder(owner, dataset, Path(folder), progress=progress)
 """
 
 SAVES = """
@@ -123,9 +123,9 @@ def check_everything_visible_is_whole(studio: Studio, owner: Principal, check_co
     return dataset
 
 
-def check_the_next_run_completes(studio: Studio, dataset: Dataset, folder: Path) -> None:
+def check_the_next_run_completes(studio: Studio, owner: Principal, dataset: Dataset, folder: Path) -> None:
     kept = len(places(studio, dataset))
-    assert numbers(studio.ingest.add_folder(dataset, folder)) == (COUNT, COUNT - kept, kept, 0)
+    assert numbers(studio.ingest.add_folder(owner, dataset, folder)) == (COUNT, COUNT - kept, kept, 0)
     uploaded = {path: studio.samples.image_bytes(s) for path, s in places(studio, dataset).items()}
     assert uploaded == {f"/{p.relative_to(folder)}": p.read_bytes() for p in folder.rglob("*.jpg")}
 
@@ -150,7 +150,7 @@ def test_a_death_between_the_bytes_and_their_rows_leaves_neither_visible(
     assert dataset.image_count == (die_at - 1) // BATCH * BATCH
     assert len(list(again.blobs.digests())) > dataset.image_count  # it did die between the two
     if die_at == 300:
-        check_the_next_run_completes(again, dataset, pictures)
+        check_the_next_run_completes(again, owner, dataset, pictures)
         check_counters(again, owner, dataset.name)
 
 
@@ -177,7 +177,7 @@ def test_an_upload_killed_at_random_moments_is_whole_after_each_and_completes(
         interrupted += dataset.image_count < COUNT
         again.close()
     assert interrupted
-    check_the_next_run_completes(studio, dataset, pictures)
+    check_the_next_run_completes(studio, owner, dataset, pictures)
     assert check_everything_visible_is_whole(studio, owner, check_counters).image_count == COUNT
 
 

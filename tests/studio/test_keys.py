@@ -25,9 +25,16 @@ def make(studio: Studio, owner: Principal, role: Role = Role.MEMBER, **options: 
 
 
 def test_a_key_acts_for_its_organization_in_its_role(studio: Studio, owner: Principal) -> None:
-    _, member = make(studio, owner, credit_cap=5, toolsets=["images"])
+    limits: dict[str, Any] = {
+        "rate_limit": 100,
+        "max_concurrent": 2,
+        "max_response_tokens": 300,
+        "confirm_by": "human",
+    }
+    _, member = make(studio, owner, toolsets=["images"], **limits)
     assert (member.organization_id, member.role) == (owner.organization_id, Role.MEMBER)
-    assert (member.credit_cap, member.toolsets) == (5, frozenset({"images"}))
+    assert (member.toolsets, member.tier, member.user_id) == (frozenset({"images"}), "enterprise", None)
+    assert {name: getattr(member, name) for name in limits} == limits
 
 
 def test_only_a_hash_is_kept(studio: Studio, owner: Principal) -> None:
@@ -229,7 +236,7 @@ def test_owners_who_revoke_each_other_at_once_leave_one(
         barrier.wait()
         try:
             one.keys.revoke(actor, prefix=key)
-        except Conflict as error:
+        except (Conflict, Unauthorized) as error:
             refused.append(error.code)
 
     threads = [
@@ -240,5 +247,108 @@ def test_owners_who_revoke_each_other_at_once_leave_one(
         thread.start()
     for thread in threads:
         thread.join()
-    assert refused == ["last_owner_key"]
+    assert refused == ["invalid_key"], "the slower one acts with a key that is revoked by then"
     assert [k.is_active for k in studio.keys.list(owner)].count(True) == 1
+
+
+REVOKES = """
+import sys
+from pathlib import Path
+from tintype_studio.errors import TintypeError
+from tintype_studio.studio import Studio, Workspace
+
+studio = Studio(Workspace(Path(sys.argv[1])))
+admin = studio.keys.authenticate(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    if sys.argv[4] == "revoke":
+        studio.keys.revoke(admin, prefix=sys.argv[3])
+    elif sys.argv[4] == "demote":
+        studio.keys.update(admin, sys.argv[3], role="member")
+    else:
+        studio.keys.update(admin, sys.argv[3], is_active=False)
+    print("done", flush=True)
+except TintypeError as error:
+    print(error.code, flush=True)
+"""
+
+
+@pytest.mark.parametrize("deeds", [("revoke", "revoke"), ("demote", "revoke"), ("switch", "demote")])
+def test_two_processes_that_each_end_their_own_owner_key_leave_one(
+    studio: Studio, owner: Principal, spawn: Any, deeds: tuple[str, str]
+) -> None:
+    from tintype_studio.identity.bootstrap import saved_api_key
+
+    secret, second = make(studio, owner, Role.OWNER)
+    children = [
+        spawn(REVOKES, saved_api_key(studio.home), owner.key_uuid, deeds[0]),
+        spawn(REVOKES, secret, second.key_uuid, deeds[1]),
+    ]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    answers = sorted(child.communicate(timeout=30)[0].strip() for child in children)
+    assert answers == ["done", "last_owner_key"]
+
+
+def test_an_owner_key_that_expires_does_not_stand_in_for_the_last(studio: Studio, owner: Principal) -> None:
+    """Or the organization would lock itself out when it does."""
+    _, brief = make(studio, owner, Role.OWNER, expires_at=clock.now() + timedelta(days=30))
+    for change in (
+        lambda: studio.keys.revoke(owner, prefix=owner.key_uuid),
+        lambda: studio.keys.revoke(brief, prefix=owner.key_uuid),
+        lambda: studio.keys.update(owner, owner.key_uuid, expires_at=clock.now() + timedelta(days=60)),
+        lambda: studio.keys.update(owner, owner.key_uuid, role=Role.ADMIN),
+        lambda: studio.keys.update(owner, owner.key_uuid, is_active=False),
+    ):
+        with pytest.raises(Conflict) as caught:
+            change()
+        assert caught.value.code == "last_owner_key"
+    assert studio.keys.update(owner, owner.key_uuid, name="still here").name == "still here"
+    make(studio, owner, Role.OWNER)
+    assert studio.keys.update(owner, owner.key_uuid, role=Role.ADMIN).role == Role.ADMIN
+
+
+def test_a_change_of_a_key_is_felt_at_once_in_this_process(studio: Studio, owner: Principal) -> None:
+    secret, member = make(studio, owner)
+    studio.keys.update(owner, member.key_uuid, role=Role.VIEWER, rate_limit=5)
+    changed = studio.keys.authenticate(secret)
+    assert (changed.role, changed.rate_limit) == (Role.VIEWER, 5)
+    studio.keys.update(owner, member.key_uuid, is_active=False)
+    with pytest.raises(Unauthorized):
+        studio.keys.authenticate(secret)
+    studio.keys.update(owner, member.key_uuid, is_active=True)
+    assert studio.keys.authenticate(secret) == changed
+
+
+def test_a_change_of_a_key_is_felt_within_a_second_elsewhere(studio: Studio, owner: Principal) -> None:
+    secret, member = make(studio, owner)
+    elsewhere = Keys(studio.database, studio.signer)
+    assert elsewhere.authenticate(secret).role == Role.MEMBER
+    studio.keys.update(owner, member.key_uuid, role=Role.VIEWER)
+    deadline = time.monotonic() + 1
+    while elsewhere.authenticate(secret).role != Role.VIEWER:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_was_read_before_a_revocation_is_not_remembered_after_it(
+    studio: Studio, owner: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, member = make(studio, owner)
+    studio.keys.forget()
+    load = studio.keys._load
+
+    def load_then_revoke(digest: str) -> Principal:
+        found = load(digest)
+        monkeypatch.undo()
+        studio.keys.revoke(owner, prefix=member.key_uuid)
+        return found
+
+    monkeypatch.setattr(studio.keys, "_load", load_then_revoke)
+    studio.keys.authenticate(secret)
+    with pytest.raises(Unauthorized):
+        studio.keys.authenticate(secret)

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import httpx
 import httpx2
@@ -23,6 +23,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitResult
 
 from tintype_server import create_toolkit
 from tintype_server.cli.group import root as cli_root
@@ -63,7 +64,17 @@ class Reply:
 
 
 class Door(Protocol):
-    def call(self, tool: str, arguments: dict[str, Any], *, idempotency_key: str | None = None) -> Reply: ...
+    def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Reply:
+        """``confirm``: say yes when asked, in the way that the door's users are asked."""
+        ...
 
 
 @dataclass
@@ -118,13 +129,33 @@ class McpDoor:
                 server = sse_client(f"{site.url}/sse", headers=headers)
         self._portal = site.portal
         self.client = site.stack.enter_context(
-            site.portal.wrap_async_context_manager(Client(server, mode=mode))
+            site.portal.wrap_async_context_manager(
+                Client(server, mode=mode, elicitation_callback=self._answer)
+            )
         )
+        self._says_yes = False
+        self.questions: list[str] = []
 
-    def call(self, tool: str, arguments: dict[str, Any], *, idempotency_key: str | None = None) -> Reply:
-        meta: Any = {f"{NAMESPACE}/idempotencyKey": idempotency_key} if idempotency_key else None
+    async def _answer(self, _context: Any, params: Any) -> ElicitResult:
+        """The person at the client."""
+        self.questions.append(params.message)
+        return ElicitResult(action="accept" if self._says_yes else "decline", content={"yes": True})
+
+    def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Reply:
+        meta: Any = {f"{NAMESPACE}/idempotencyKey": idempotency_key} if idempotency_key else {}
+        if dry_run:
+            meta[f"{NAMESPACE}/dryRun"] = True
+        self._says_yes = confirm
         try:
-            result = self._portal.call(lambda: self.client.call_tool(tool, arguments, meta=meta))
+            result = self._portal.call(lambda: self.client.call_tool(tool, arguments, meta=meta or None))
         except MCPError as error:
             raise Refused(error.error.data) from error
         text = next(block.text for block in result.content if block.type == "text")
@@ -140,9 +171,23 @@ class DispatchDoor:
         headers = {"X-API-Key": key} | ({"X-Max-Response-Tokens": str(budget)} if budget else {})
         self._http = site.stack.enter_context(httpx.Client(base_url=site.url, headers=headers, timeout=30))
 
-    def call(self, tool: str, arguments: dict[str, Any], *, idempotency_key: str | None = None) -> Reply:
+    def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Reply:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        response = self._http.post(f"/api/v1/developer/_dispatch/{tool}", json=arguments, headers=headers)
+        if dry_run:
+            headers["X-Dry-Run"] = "true"
+        address = f"/api/v1/developer/_dispatch/{tool}"
+        response = self._http.post(address, json=arguments, headers=headers)
+        if response.status_code == 428 and confirm:
+            headers["X-Confirm-Token"] = response.json()["error"]["details"]["confirm_token"]
+            response = self._http.post(address, json=arguments, headers=headers)
         body = response.json()
         if response.status_code >= 400:
             assert body["detail"] == body["error"]["message"]
@@ -153,13 +198,28 @@ class DispatchDoor:
 
 class ToolkitDoor:
     def __init__(self, site: Site, key: str, budget: int | None) -> None:
+        self._says_yes = False
         self._toolkit = site.stack.enter_context(
-            create_toolkit(api_key=key, home=site.home, max_response_tokens=budget)
+            create_toolkit(
+                api_key=key,
+                home=site.home,
+                max_response_tokens=budget,
+                confirm=lambda _question: self._says_yes,
+            )
         )
 
-    def call(self, tool: str, arguments: dict[str, Any], *, idempotency_key: str | None = None) -> Reply:
+    def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Reply:
+        self._says_yes = confirm
         try:
-            outcome = self._toolkit.call(tool, arguments, idempotency_key=idempotency_key)
+            outcome = self._toolkit.call(tool, arguments, idempotency_key=idempotency_key, dry_run=dry_run)
         except TintypeError as error:
             raise Refused(error.as_dict()) from error
         return Reply(outcome.value, [p.data for p in outcome.pictures], outcome.replayed)
@@ -170,12 +230,24 @@ class CliDoor:
         self._flags = ["--home", str(site.home), "--api-key", key, "--json-errors", "call"]
         self._site, self._budget = site, budget
 
-    def call(self, tool: str, arguments: dict[str, Any], *, idempotency_key: str | None = None) -> Reply:
+    def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Reply:
         picture = self._site.folder / "cli-picture"
         picture.unlink(missing_ok=True)
         flags = ["--args", json.dumps(arguments), "--picture", str(picture)]
         if idempotency_key:
             flags += ["--idempotency-key", idempotency_key]
+        if dry_run:
+            flags += ["--dry-run"]
+        if confirm:
+            flags += ["--yes"]
         if self._budget:
             flags += ["--max-response-tokens", str(self._budget)]
         result = CliRunner().invoke(cli_root, [*self._flags, tool, *flags])
@@ -192,12 +264,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def serve(home: Path, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
+def serve(
+    home: Path, *flags: str, env: Mapping[str, str] | None = None, stderr: IO[bytes] | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
     """Start ``tintype serve`` and wait until it answers."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tintype_server", "--home", str(home), "serve", "--port", str(port), *flags],
-        env={k: v for k, v in os.environ.items() if not k.startswith("TINTYPE_")},
+        env={k: v for k, v in os.environ.items() if not k.startswith("TINTYPE_")} | dict(env or {}),
+        stderr=stderr,
     )
     url = f"http://127.0.0.1:{port}"
     for _ in range(300):

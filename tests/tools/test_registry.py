@@ -119,7 +119,12 @@ def test_roles_see_what_they_may_call() -> None:
     assert counts == sorted(counts)
     assert counts[0] < counts[1] < counts[2] == len(TOOLS)
     # read_more comes with every toolset: without it, cut answers could not be read on.
-    assert {t["toolset"] for t in visible_tools("owner", frozenset({"exports"}))} == {"exports", "results"}
+    # confirm_call does, too: without it, a call that must be confirmed could not be made.
+    assert {t["toolset"] for t in visible_tools("owner", frozenset({"exports"}))} == {
+        "exports",
+        "guardrails",
+        "results",
+    }
 
 
 class _Args(Args):
@@ -168,6 +173,11 @@ class _Nested(Args):
         ({"quote": lambda _args: Quote("x", 1)}, "go together"),
         ({"effect": Effect.READ, "idempotent": False}, "a read is idempotent"),
         ({"quick_unless": frozenset()}, "only a read can be quick"),
+        ({"atomic": False}, "needs a plan"),
+        (
+            {"effect": Effect.SPEND, "credit_cost": 1, "quote": lambda _args: Quote("x", 1)},
+            "needs a plan",
+        ),
     ],
 )
 def test_contradictions_are_refused_at_registration(changes: dict[str, object], message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -40,6 +40,45 @@ class Request:
     """The caller's own response budget; None for the server's default, 0 or less for none."""
     progress: Progress = no_progress
     cancelled: threading.Event = field(default_factory=threading.Event)
+    dry_run: bool = False
+    """Tell what the call would do, and do nothing."""
+    confirm_token: str | None = None
+    """What a refused call got, to go on with it."""
+    approval_id: str | None = None
+    """An approval that a person gave."""
+    session: str | None = None
+    """What the caller counts this call to; ``undo_session`` takes back a session."""
+    deadline_seconds: float | None = None
+    """How long the call may take; the server's own limit holds as well."""
+    nested: bool = False
+    """Made by another call, which was counted and admitted."""
+    trace: dict[str, str] | None = None
+    """The caller's W3C trace context: ``traceparent`` and, if there is one, ``tracestate``."""
+
+    def confirmed(self, token: str) -> Request:
+        """The same call, made again with the answer to its question."""
+        return replace(self, confirm_token=token, cancelled=threading.Event())
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """What a call would change, or changed: so many things of a kind."""
+
+    kind: str
+    """As in the change history: ``images.deleted``, ``annotations.saved`` …"""
+    count: int
+    dataset: str | None = None
+    name: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    """Further counts, such as the images of a deleted dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call would do, found without doing it."""
+
+    affected: tuple[Affected, ...] = ()
+    undoable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +120,9 @@ class Outcome:
     actual_credits: int | None = None
     """What the handler says the work was worth, if below the quote; the credits guard charges it."""
     replayed: bool = False
+    dry_run: bool = False
+    restore_point: str | None = None
+    """A mark in the history from just before the call; set for deletions and bulk changes."""
     continues: tuple[str, int] | None = None
 
 
@@ -107,7 +149,19 @@ class Call(Protocol):
         """Report progress, and raise ``Cancelled`` if the caller went away."""
 
     def check(self) -> None:
-        """Raise ``Cancelled`` if the caller went away."""
+        """Raise if the caller went away, the call's time is up, or its key no longer works."""
+
+    def call_tool(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        dry_run: bool = False,
+        approval_id: str | None = None,
+        confirm_token: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Outcome:
+        """Run a further call for the same caller, through all guards."""
 
     def blob_url(self, sha256: str, *, mime_type: str, filename: str) -> str | None:
         """A signed, absolute, expiring URL of a blob; None when no HTTP server is there."""

@@ -101,8 +101,8 @@ def _entry(tool: ToolSpec) -> dict[str, Any]:
 def json_schema(model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
     """A model's JSON Schema with references resolved and automatic titles left out.
 
-    References and discriminators trip several agent frameworks; automatic titles and the model's own
-    docstring only cost tokens.
+    References and discriminators trip several agent frameworks; automatic titles, the model's own docstring
+    and a default of null only cost tokens.
     """
     schema = model.model_json_schema(mode=mode)
     definitions = schema.pop("$defs", {})
@@ -123,5 +123,5 @@ def _clean(node: Any, definitions: dict[str, Any], *, names: bool = False) -> An
     return {
         key: _clean(value, definitions, names=key == "properties")
         for key, value in node.items()
-        if names or key not in {"title", "discriminator"}
+        if names or not (key in {"title", "discriminator"} or (key == "default" and value is None))
     }

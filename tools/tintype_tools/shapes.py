@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 from pydantic import Field
 
 from tintype_studio.annotations.geometry import Annotation
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import Sample
+from tintype_studio.errors import InvalidInput
 from tintype_studio.exports.service import Export
+from tintype_studio.history.undo import Undone
 from tintype_tools.call import Call
 from tintype_tools.spec import Result
 
-DatasetName = Annotated[str, Field(description="Name of the dataset; case-sensitive.", max_length=500)]
-ImageId = Annotated[str, Field(description="UUID of the image.", max_length=200)]
+DatasetName = Annotated[str, Field(description="The dataset's name.")]
+ImageId = Annotated[str, Field(description="UUID of the image.")]
 VirtualFolder = Annotated[
     str, Field(description="Virtual folder inside the dataset, such as /stop.", max_length=500)
 ]
@@ -148,3 +151,36 @@ class ExportShape(Result):
 
 
 Annotations = list[Annotation]
+
+JsonArguments = Annotated[
+    str,
+    Field(description="Its arguments, as the text of a JSON object."),
+]
+"""Text, because strict schemas of several providers refuse objects of unknown shape."""
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """The arguments of another tool's call; ``InvalidInput`` unless the text is a JSON object."""
+    try:
+        arguments = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise InvalidInput(
+            "arguments must be the text of a JSON object.",
+            code="invalid_arguments",
+            fix='Send the arguments like {"name": "road-signs"}.',
+        )
+    return arguments
+
+
+class UndoneShape(Result):
+    """What was taken back: calls, newest first, and how many things of each kind of change."""
+
+    undone: list[str]
+    counts: dict[str, int]
+
+    @classmethod
+    def of(cls, undone: Undone) -> UndoneShape:
+        """From the platform's report."""
+        return cls(undone=undone.calls, counts=undone.counts)

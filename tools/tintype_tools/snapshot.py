@@ -14,8 +14,8 @@ from typing import Any
 NAMESPACE = "dev.tintype"
 """Prefix of our keys in MCP ``_meta``."""
 
-ALWAYS_OPEN = "results"
-"""Toolset that no key or server leaves out: without it, cut answers could not be read on."""
+ALWAYS_OPEN = frozenset({"guardrails", "results"})
+"""Toolsets that no key or server leaves out: cut answers are read on, and calls confirmed, through them."""
 
 _ROLES = ("viewer", "member", "admin", "owner")
 
@@ -40,7 +40,7 @@ def visible_tools(role: str, toolsets: frozenset[str] | None) -> list[dict[str, 
         tool
         for tool in load_snapshot()["tools"]
         if _ROLES.index(tool["required_role"]) <= rank
-        and (toolsets is None or tool["toolset"] in {*toolsets, ALWAYS_OPEN})
+        and (toolsets is None or tool["toolset"] in toolsets | ALWAYS_OPEN)
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tintype_studio.identity.roles import Role
-from tintype_tools.call import Call, Output
+from tintype_tools.call import Call, Output, Plan
 
 MAX_DESCRIPTION = 1024
 NAME = re.compile(r"^[a-z]+(_[a-z]+)+$")
@@ -37,9 +37,9 @@ class Effect(StrEnum):
     WRITE = "write"
     """Adds or replaces something; what was there stays in the history."""
     DESTROY = "destroy"
-    """Takes something away."""
+    """Takes something away; needs confirmation."""
     SPEND = "spend"
-    """Costs credits, whatever else it does."""
+    """Costs credits, whatever else it does; above a threshold it needs confirmation."""
 
 
 class Category(StrEnum):
@@ -52,6 +52,8 @@ class Category(StrEnum):
     AUTO_ANNOTATE = "Auto-annotate"
     EXPORTS = "Exports"
     CREDITS = "Credits"
+    HISTORY = "History"
+    GUARDRAILS = "Guardrails"
     RESULTS = "Results"
 
 
@@ -73,7 +75,9 @@ class ToolSpec(BaseModel):
      3. arguments and result forbid unknown keys;
      4. a tool spends exactly when it has a quote, and then its typical cost is above zero;
      5. a read is idempotent;
-     6. only a read can be quick.
+     6. only a read can be quick;
+     7. a dry run of everything but a read can tell what would happen: an atomic change is rehearsed in
+        its own handler and rolled back, all else needs a ``plan``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -93,6 +97,15 @@ class ToolSpec(BaseModel):
     idempotent: bool
     """Whether a repeated call leaves the same state as one."""
     effect: Effect
+    atomic: bool = True
+    """For changes: whether the handler only writes to the database and to blobs, and quickly. Then all it
+    writes is one transaction with the charge, the stored answer and the audit line. A handler that works
+    for long, or writes elsewhere, commits as it goes.
+    """
+    bulk: bool = False
+    """Whether a call may change very many things; a restore point is set before it."""
+    plan: Callable[[Any, Call], Plan] | None = None
+    """What a call would do, found with the lookups of its handler, without doing it."""
     quick_unless: frozenset[str] | None = None
     """For a read of a few rows by key: the arguments that make it longer than a fraction of a millisecond.
     Without one of them, an async door runs it where it stands instead of paying for a worker thread.
@@ -113,6 +126,9 @@ class ToolSpec(BaseModel):
             raise ValueError(f"{self.name}: effect spend, a quote and a typical cost go together")
         if self.effect is Effect.READ and not self.idempotent:
             raise ValueError(f"{self.name}: a read is idempotent")
+        rehearsed = self.effect in {Effect.WRITE, Effect.DESTROY} and self.atomic
+        if self.effect is not Effect.READ and not rehearsed and self.plan is None:
+            raise ValueError(f"{self.name}: what spends or is not atomic needs a plan for its dry run")
         if self.quick_unless is not None and self.effect is not Effect.READ:
             raise ValueError(f"{self.name}: only a read can be quick")
         return self

@@ -6,8 +6,12 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
+from tintype_studio.errors import ApprovalDenied, ConfirmationRequired
 from tintype_tools.call import Dispatch, Outcome, Request
 from tintype_tools.snapshot import as_anthropic_tool, as_openai_tool, as_registry_entry
+
+Confirm = Callable[[ConfirmationRequired], bool]
+"""Asks a person about a call; ``details`` of the question says what it would do."""
 
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
@@ -39,24 +43,58 @@ class Toolkit:
         new_request: Callable[..., Request],
         list_tools: Callable[[], list[dict[str, Any]]],
         close: Callable[[], None] = lambda: None,
+        confirm: Confirm | None = None,
     ) -> None:
         self._dispatch = dispatch
         self._new_request = new_request
         self._list_tools = list_tools
         self._close = close
+        self._confirm = confirm
 
     def dispatch(
-        self, name: str, args: dict[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        name: str,
+        args: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm_token: str | None = None,
     ) -> dict[str, Any]:
-        """Call a tool and return its result as a JSON object."""
-        return outcome_as_json(self.call(name, args, idempotency_key=idempotency_key))
+        """Call a tool and return its result as a JSON object; for a dry run, what it would do."""
+        outcome = self.call(
+            name, args, idempotency_key=idempotency_key, dry_run=dry_run, confirm_token=confirm_token
+        )
+        return outcome_as_json(outcome)
 
     def call(
-        self, name: str, args: dict[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        name: str,
+        args: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm_token: str | None = None,
     ) -> Outcome:
-        """Call a tool and return the whole outcome: value, pictures as bytes, credits, replay mark."""
-        request = self._new_request(tool=name, arguments=args or {}, idempotency_key=idempotency_key)
-        return self._dispatch(request)
+        """Call a tool and return the whole outcome: value, pictures as bytes, credits, replay mark.
+
+        A call that needs confirmation is put to ``confirm`` if the toolkit has one; otherwise it raises
+        ``ConfirmationRequired``, whose token, sent with the same call, goes on.
+        """
+        request = self._new_request(
+            tool=name,
+            arguments=args or {},
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            confirm_token=confirm_token,
+        )
+        try:
+            return self._dispatch(request)
+        except ConfirmationRequired as question:
+            if self._confirm is None:
+                raise
+            if not self._confirm(question):
+                raise ApprovalDenied("The user did not confirm; nothing was changed.") from None
+            return self._dispatch(request.confirmed(question.token))
 
     def as_json_schema(self) -> list[dict[str, Any]]:
         """The documented descriptors, as in ``tools.json``."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tintype_server.settings import Settings
-from tintype_studio.errors import InvalidInput
+from tintype_studio.errors import ConfirmationRequired, InvalidInput
 from tintype_studio.names import printable
 from tintype_tools.snapshot import load_snapshot
 
@@ -49,12 +49,18 @@ def _tool_command(tool: dict[str, Any]) -> click.Command:
         _option(name, prop, required=name in schema.get("required", []))
         for name, prop in schema["properties"].items()
     ]
-    options += [
+    general: list[click.Parameter] = [
         click.Option(["--args"], metavar="JSON", help="All arguments as one JSON object ('-': from stdin)."),
         click.Option(["--idempotency-key"], help="Makes a repeated call happen once."),
         click.Option(["--max-response-tokens"], type=int, help="Response budget; 0 for none."),
+        click.Option(["--dry-run"], is_flag=True, help="Tell what the call would do, and do nothing."),
+        click.Option(["--yes"], is_flag=True, help="Confirm a call that deletes or spends much."),
+        click.Option(["--confirm-token"], metavar="TOKEN", help="Go on with a call that was refused."),
+        click.Option(["--session"], metavar="NAME", help="What undo_session takes back as one."),
         click.Option(["--picture"], type=click.Path(dir_okay=False), help="Where to save a picture."),
     ]
+    # A tool's own argument goes before a general one of its name.
+    options += [option for option in general if option.name not in schema["properties"]]
 
     @click.pass_obj
     def run(settings: Settings, /, **values: Any) -> None:
@@ -92,19 +98,28 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
     if values["picture"]:
         _require_folder(Path(values["picture"]))
     runtime = Runtime.open(settings)
+    request = Request(
+        tool=tool,
+        arguments=arguments,
+        api_key=runtime.local_api_key(),
+        door="cli",
+        files=everything(settings),
+        agent="tintype cli",
+        idempotency_key=values["idempotency_key"],
+        max_response_tokens=values["max_response_tokens"],
+        dry_run=values["dry_run"],
+        confirm_token=_general("confirm_token", properties, values),
+        session=_general("session", properties, values),
+    )
     try:
-        outcome = runtime.dispatch(
-            Request(
-                tool=tool,
-                arguments=arguments,
-                api_key=runtime.local_api_key(),
-                door="cli",
-                files=everything(settings),
-                agent="tintype cli",
-                idempotency_key=values["idempotency_key"],
-                max_response_tokens=values["max_response_tokens"],
-            )
-        )
+        try:
+            outcome = runtime.dispatch(request)
+        except ConfirmationRequired as question:
+            # Under the policy "human" there is no token here: whoever runs this may be an agent's shell.
+            token = question.details.get("confirm_token")
+            if token is None or not (values["yes"] or _agrees(question)):
+                raise
+            outcome = runtime.dispatch(request.confirmed(token))
     finally:
         runtime.close()
     click.echo(json.dumps(outcome.value, ensure_ascii=False, indent=2))
@@ -120,6 +135,18 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
                 "name a file with --picture to keep it",
                 err=True,
             )
+
+
+def _general(name: str, properties: dict[str, Any], values: dict[str, Any]) -> str | None:
+    """A general option's value; None for a tool that has an argument of this name."""
+    value: str | None = None if name in properties else values[name]
+    return value
+
+
+def _agrees(question: ConfirmationRequired) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return click.confirm(printable(question.message), err=True)
 
 
 def _require_folder(picture: Path) -> None:

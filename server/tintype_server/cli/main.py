@@ -12,7 +12,14 @@ COMMANDS = {
     "config": ("config", "Print the configuration for an agent's host, ready to paste."),
     "call": ("call", "Call a tool, through the same guards as every other door."),
     "tools": ("tools", "List the tools."),
-    "keys": ("keys", "Make, list and revoke API keys."),
+    "login": ("login", "Save the API key to act with."),
+    "keys": ("keys", "Make, list, change and revoke API keys."),
+    "members": ("members", "List members, change their roles, remove them."),
+    "invites": ("invites", "Invite people, list and revoke invites, accept one."),
+    "organization": ("organization", "Show or rename the organization."),
+    "audit": ("audit", "Show who called what, and how it ended."),
+    "credits": ("credits", "See and grant credits."),
+    "approvals": ("approvals", "See, approve and deny calls that wait for a person."),
     "registry": ("registry", "Write or check registry.json."),
 }
 

@@ -1,8 +1,7 @@
 """The dispatcher and its guards in order.
 
 A guard is one function in one file, ``(call, proceed) -> Outcome``; the first one listed is the outermost.
-A new guard is a file and a line here. Next to come: rate (after authorize), dry run and confirmation
-(before credits), restore point (before run).
+A new guard is a file and a line here.
 """
 
 from __future__ import annotations
@@ -13,9 +12,14 @@ from functools import partial, reduce
 from tintype_server.dispatch.guards.audit import audit
 from tintype_server.dispatch.guards.authenticate import authenticate
 from tintype_server.dispatch.guards.authorize import authorize
+from tintype_server.dispatch.guards.commit import commit
+from tintype_server.dispatch.guards.confirm import confirm
 from tintype_server.dispatch.guards.credits import credits
+from tintype_server.dispatch.guards.dry_run import dry_run
 from tintype_server.dispatch.guards.idempotency import idempotency
+from tintype_server.dispatch.guards.rate import rate
 from tintype_server.dispatch.guards.resolve import resolve
+from tintype_server.dispatch.guards.restore_point import restore_point
 from tintype_server.dispatch.guards.run import run
 from tintype_server.dispatch.guards.shape import shape
 from tintype_server.dispatch.guards.validate import validate
@@ -28,12 +32,17 @@ from tintype_tools.registry import Registry
 GUARDS: tuple[Guard, ...] = (
     audit,
     authenticate,
+    rate,
     resolve,
     authorize,
     validate,
     shape,
+    dry_run,
     idempotency,
+    confirm,
     credits,
+    commit,
+    restore_point,
 )
 
 
@@ -54,7 +63,7 @@ class Dispatcher:
 
     def __call__(self, request: Request) -> Outcome:
         """Run one call; raises ``TintypeError`` when a guard or the tool refuses."""
-        return self._chain(RunningCall(request, self._studio, self._registry, self._settings))
+        return self._chain(RunningCall(request, self._studio, self._registry, self._settings, self))
 
 
 def _step(guard: Guard, proceed: Next, call: RunningCall) -> Outcome:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from tintype_server.settings import Settings
 from tintype_studio import clock
-from tintype_studio.errors import Cancelled
-from tintype_studio.identity.keys import Principal
+from tintype_studio.errors import Cancelled, DeadlineExceeded
+from tintype_studio.identity.keys import CACHE_SECONDS, Principal
 from tintype_studio.studio import Studio
-from tintype_tools.call import Outcome, Request
+from tintype_tools.call import Dispatch, Outcome, Request, no_progress
 from tintype_tools.local_files import LocalFiles
 from tintype_tools.registry import Registry
-from tintype_tools.spec import Args, ToolSpec
+from tintype_tools.spec import Args, Quote, ToolSpec
 
 SIGNED_URL_SECONDS = 3600
 
@@ -24,6 +27,9 @@ SMALLEST_BUDGET = 300
 """Tokens. Below this the mark that says what was cut would not fit."""
 
 log = logging.getLogger("tintype")
+
+AtCommit = Callable[[sa.Connection, Outcome], Outcome]
+"""What a guard writes in the transaction that makes a call's changes true; may complete the outcome."""
 
 
 @dataclass(slots=True)
@@ -34,11 +40,24 @@ class RunningCall:
     studio: Studio
     registry: Registry
     settings: Settings
+    dispatch: Dispatch
+    """Runs a further call on behalf of this one."""
     id: str = field(default_factory=clock.new_id)
     started_at: datetime = field(default_factory=clock.now)
+    at_commit: list[AtCommit] = field(default_factory=list)
+    """Written with the call's changes; the last one added, of the innermost guard, comes first."""
+    recorded: bool = False
+    """Whether the audit trail has this call's line."""
     _principal: Principal | None = None
     _spec: ToolSpec | None = None
     _args: Args | None = None
+    _deadline: float = 0.0
+    _checked_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        own = self.request.deadline_seconds
+        seconds = self.settings.call_seconds if own is None else min(own, self.settings.call_seconds)
+        self._deadline = self._checked_at + seconds
 
     @property
     def principal(self) -> Principal:
@@ -84,26 +103,75 @@ class RunningCall:
         self._args = value
 
     @property
+    def quote(self) -> Quote | None:
+        """The exact price of this call; None when it is free."""
+        quote = self.spec.quote(self.args) if self.spec.quote is not None else None
+        return quote if quote is not None and quote.credits > 0 else None
+
+    @property
     def files(self) -> LocalFiles:
         """Local paths that this call may touch."""
         return self.request.files
 
     @property
     def token_budget(self) -> int:
-        """Response tokens; 0 for no cap."""
+        """Response tokens; 0 for no cap. The key's own budget binds whatever the call asks for."""
         own = self.request.max_response_tokens
         budget = self.settings.max_response_tokens if own is None else own
+        cap = self.principal.max_response_tokens
+        if cap is not None:
+            budget = min(budget, cap) if budget > 0 else cap
         return max(budget, SMALLEST_BUDGET) if budget > 0 else 0
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
-        """Report progress, and stop if the caller went away."""
+        """Report progress, and stop as ``check`` does."""
         self.check()
         self.request.progress(done, total, message)
 
     def check(self) -> None:
-        """Stop if the caller went away."""
+        """Stop if the caller went away, the call's time is up, or its key no longer works."""
         if self.request.cancelled.is_set():
             raise Cancelled("The call was cancelled.")
+        now = time.monotonic()
+        if now > self._deadline:
+            raise DeadlineExceeded("The call took longer than it may; it was stopped.")
+        if now - self._checked_at > CACHE_SECONDS:
+            self._checked_at = now
+            self.studio.keys.authenticate(self.request.api_key)
+
+    def settle(self, connection: sa.Connection, outcome: Outcome) -> Outcome:
+        """Write what the guards have to say, in the transaction of the call's changes."""
+        for write in reversed(self.at_commit):
+            outcome = write(connection, outcome)
+        return outcome
+
+    def rehearsal(self) -> RunningCall:
+        """The same call as a rehearsal's handler sees it: it reports no progress."""
+        return replace(self, request=replace(self.request, progress=no_progress), at_commit=[])
+
+    def call_tool(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        dry_run: bool = False,
+        approval_id: str | None = None,
+        confirm_token: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Outcome:
+        """Run a further call for the same caller, through all guards."""
+        return self.dispatch(
+            replace(
+                self.request,
+                tool=tool,
+                arguments=arguments,
+                dry_run=dry_run,
+                approval_id=approval_id,
+                confirm_token=confirm_token,
+                idempotency_key=idempotency_key,
+                nested=True,
+            )
+        )
 
     def blob_url(self, sha256: str, *, mime_type: str, filename: str) -> str | None:
         """A signed URL of a blob, valid for an hour, if this server is reachable over HTTP."""
@@ -121,5 +189,3 @@ Next = Callable[[RunningCall], Outcome]
 
 Guard = Callable[[RunningCall, Next], Outcome]
 """Looks at the call, and either raises or hands it on; it may act on the way back, too."""
-
-JsonObject = dict[str, Any]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import to_thread
 from fastapi import FastAPI
 from mcp.server.sse import SseServerTransport
 from mcp.server.transport_security import TransportSecuritySettings
@@ -15,8 +17,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from tintype_server.dispatch.running import log
 from tintype_server.http.blobs import BlobRoutes
-from tintype_server.http.credentials import RequireKey, api_key_of, token_budget
+from tintype_server.http.credentials import RequireKey, api_key_of
+from tintype_server.http.invites import InviteRoutes
+from tintype_server.http.limits import session_of, token_budget
+from tintype_server.http.metrics import MetricsRoute
 from tintype_server.http.streamable import Streamable
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
 from tintype_server.mcp.server import Caller, CallerOf, build_server
@@ -25,6 +31,7 @@ from tintype_studio.errors import Internal, MethodNotAllowed, NotFound, TintypeE
 
 API = "/api/v1/developer"
 SSE_MESSAGES = "/messages/"
+HOUSEKEEPING_SECONDS = 60.0
 
 
 def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI:
@@ -40,22 +47,29 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        housekeeping = asyncio.create_task(_keep_house(runtime))
         async with streamable.run():
             yield
+        housekeeping.cancel()
+        # A server that gets SIGTERM ends with it, before its caller can close the workspace.
+        await to_thread.run_sync(runtime.flush)
 
     app = FastAPI(title="Tintype", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    tools, blobs = ToolRoutes(runtime), BlobRoutes(runtime)
-    keys = runtime.studio.keys
+    tools, blobs, invites = ToolRoutes(runtime), BlobRoutes(runtime), InviteRoutes(runtime)
+    studio = runtime.studio
     app.router.routes.extend(
         [
             # First, because every route before it is tried on every call.
-            Route("/mcp", RequireKey(streamable, keys)),
+            Route("/mcp", RequireKey(streamable, studio)),
             Route("/healthz", _health),
             Route(f"{API}/tools.json", tools.registry),
             Route(f"{API}/tools", tools.registry),
             Route(f"{API}/tools/", tools.registry),
             Route(f"{API}/_dispatch/{{tool}}", tools.dispatch, methods=["POST"]),
             Route("/_blob/{token}", blobs.download),
+            Route("/invites/{token}", invites.show, methods=["GET"]),
+            Route("/invites/{token}", invites.accept, methods=["POST"]),
+            *_metrics_routes(runtime),
             *_sse_routes(runtime, security),
         ]
     )
@@ -65,20 +79,35 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
     return app
 
 
+def _metrics_routes(runtime: Runtime) -> list[Route]:
+    metrics = runtime.telemetry.metrics
+    return [] if metrics is None else [Route("/metrics", MetricsRoute(runtime, metrics).get)]
+
+
 def _sse_routes(runtime: Runtime, security: TransportSecuritySettings) -> list[Route | Mount]:
     """The old HTTP+SSE transport, over a server object of its own."""
     server = build_server(runtime, _caller_of(runtime, "sse"))
     transport = SseServerTransport(SSE_MESSAGES, security, max_request_body_size=MAX_BODY_BYTES)
-    keys = runtime.studio.keys
+    studio = runtime.studio
 
     async def connect(scope: Scope, receive: Receive, send: Send) -> None:
         async with transport.connect_sse(scope, receive, send) as (reads, writes):
             await server.run(reads, writes, server.create_initialization_options())
 
     return [
-        Route("/sse", RequireKey(connect, keys), methods=["GET"]),
-        Mount(SSE_MESSAGES, app=RequireKey(transport.handle_post_message, keys)),
+        Route("/sse", RequireKey(connect, studio), methods=["GET"]),
+        Mount(SSE_MESSAGES, app=RequireKey(transport.handle_post_message, studio)),
     ]
+
+
+async def _keep_house(runtime: Runtime) -> None:
+    """Settle what dead processes left and drop what has expired, as every start does."""
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        try:
+            await to_thread.run_sync(runtime.studio.settle)
+        except Exception:
+            log.exception("the housekeeping failed; it is tried again")
 
 
 def _caller_of(runtime: Runtime, door: str) -> CallerOf:
@@ -93,6 +122,7 @@ def _caller_of(runtime: Runtime, door: str) -> CallerOf:
             files=files,
             base_url=_address(request),
             max_response_tokens=token_budget(request),
+            session=session_of(request),
         )
 
     return caller_of

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import lru_cache
 
 from anyio import to_thread
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tintype_studio.errors import InvalidInput, TintypeError
-from tintype_studio.identity.keys import Keys
+from tintype_server.http.limits import rate_headers
+from tintype_studio.errors import TintypeError
+from tintype_studio.identity.keys import Principal
+from tintype_studio.studio import Studio
 
 
 def api_key_of(connection: HTTPConnection) -> str | None:
@@ -25,16 +26,6 @@ def api_key_of(connection: HTTPConnection) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def token_budget(connection: HTTPConnection) -> int | None:
-    """``X-Max-Response-Tokens``: the caller's own response budget."""
-    value = connection.headers.get("x-max-response-tokens")
-    if value is None:
-        return None
-    if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
-        raise InvalidInput("X-Max-Response-Tokens must be a whole number.", code="invalid_header")
-    return int(value)
-
-
 def error_body(error: TintypeError) -> dict[str, object]:
     """The visible error over HTTP: our shape, and ``detail`` for clients that read only that."""
     return {"detail": error.message, "error": error.as_dict()}
@@ -43,22 +34,36 @@ def error_body(error: TintypeError) -> dict[str, object]:
 class RequireKey:
     """ASGI wrapper: 401 without a valid key; otherwise binds MCP sessions to the key that opened them."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, studio: Studio) -> None:
         self._app = app
-        self._keys = keys
+        self._studio = studio
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then hand on."""
         key = api_key_of(HTTPConnection(scope))
         try:
-            principal = self._keys.cached(key)
+            principal = self._studio.keys.cached(key)
             if principal is None:
-                principal = await to_thread.run_sync(self._keys.authenticate, key)
+                principal = await to_thread.run_sync(self._studio.keys.authenticate, key)
         except TintypeError as error:
             await send_json(send, error.status, error_body(error), {"WWW-Authenticate": "Bearer"})
             return
         scope["user"] = _session_owner(principal.key_uuid)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, self._with_limits(send, principal))
+
+    def _with_limits(self, send: Send, principal: Principal) -> Send:
+        """Tell the state of the key's hour on every response, as it is when the response begins."""
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = rate_headers(self._studio.rate_limits.window(principal)).items()
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.lower().encode(), value.encode()) for name, value in told),
+                ]
+            await send(message)
+
+        return send_with_limits
 
 
 @lru_cache(maxsize=1024)

@@ -11,8 +11,10 @@ from anyio import to_thread
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from tintype_server.http.credentials import api_key_of, error_body, token_budget
+from tintype_server.http.credentials import api_key_of, error_body
+from tintype_server.http.limits import deadline_seconds, is_dry_run, rate_headers, session_of, token_budget
 from tintype_server.runtime import Runtime, configured_files
+from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
 from tintype_studio import clock
 from tintype_studio.errors import Cancelled, InvalidInput, TintypeError, TooLarge
@@ -35,10 +37,16 @@ class ToolRoutes:
 
     async def registry(self, request: HttpRequest) -> Response:
         """``GET /tools.json``: the documented registry payload, the same bytes for every caller."""
-        keys, key = self._runtime.studio.keys, api_key_of(request)
-        if keys.cached(key) is None:
-            await to_thread.run_sync(keys.authenticate, key)
-        headers = {"ETag": self._etag, "Cache-Control": "private, max-age=60"}
+        studio, key = self._runtime.studio, api_key_of(request)
+        principal = studio.keys.cached(key)
+        if principal is None:
+            principal = await to_thread.run_sync(studio.keys.authenticate, key)
+        studio.rate_limits.admit(principal)
+        headers = {
+            "ETag": self._etag,
+            "Cache-Control": "private, max-age=60",
+            **rate_headers(studio.rate_limits.window(principal)),
+        }
         known = {
             tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
         }
@@ -48,6 +56,14 @@ class ToolRoutes:
 
     async def dispatch(self, request: HttpRequest) -> Response:
         """``POST /_dispatch/{tool}``: arguments as a JSON object in, the result as a JSON object out."""
+        try:
+            response = await self._dispatched(request)
+        except TintypeError as error:
+            response = error_response(error)
+        response.headers.update(self._limits(request))
+        return response
+
+    async def _dispatched(self, request: HttpRequest) -> Response:
         arguments = await _json_object(request)
         call = Request(
             tool=request.path_params["tool"],
@@ -59,14 +75,26 @@ class ToolRoutes:
             idempotency_key=request.headers.get("idempotency-key"),
             base_url=str(request.base_url).rstrip("/"),
             max_response_tokens=token_budget(request),
+            dry_run=is_dry_run(request),
+            confirm_token=request.headers.get("x-confirm-token"),
+            session=session_of(request),
+            deadline_seconds=deadline_seconds(request),
+            trace=trace_context(request.headers),
         )
         outcome = await self._run_while_connected(request, call)
         headers = {"X-Request-Id": outcome.call_id, "X-Credits-Charged": str(outcome.credits)}
         if outcome.replayed:
             headers["Idempotent-Replayed"] = "true"
+        if outcome.restore_point:
+            headers["X-Restore-Point"] = outcome.restore_point
         return Response(
             orjson.dumps(outcome_as_json(outcome)), media_type="application/json", headers=headers
         )
+
+    def _limits(self, request: HttpRequest) -> dict[str, str]:
+        studio = self._runtime.studio
+        principal = studio.keys.cached(api_key_of(request))
+        return {} if principal is None else rate_headers(studio.rate_limits.window(principal))
 
     async def _run_while_connected(self, request: HttpRequest, call: Request) -> Outcome:
         """Run the call in a worker thread; a caller that hangs up cancels it."""
@@ -94,6 +122,8 @@ class ToolRoutes:
 def error_response(error: TintypeError) -> Response:
     """A refusal over HTTP."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if "retry_after" in error.details:
+        headers["Retry-After"] = str(error.details["retry_after"])
     return Response(
         orjson.dumps(error_body(error)), error.status, media_type="application/json", headers=headers
     )

@@ -24,7 +24,10 @@ Incoming = SessionMessage | Exception
 async def pump(front: Front, runtime: Runtime) -> None:
     """Serve one stdio connection until the client closes its end."""
     caller = Caller(
-        api_key=runtime.local_api_key(), door="stdio", files=working_folder_files(runtime.settings)
+        api_key=runtime.local_api_key(),
+        door="stdio",
+        files=working_folder_files(runtime.settings),
+        session=f"stdio-{runtime.studio.liveness.instance}",
     )
     server = build_server(runtime, lambda _request: caller)
     loop = asyncio.get_running_loop()

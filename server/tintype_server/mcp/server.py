@@ -11,7 +11,7 @@ import base64
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,10 +23,11 @@ from mcp.server import CacheHint, Server, ServerRequestContext
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
 from tintype_server.dispatch.running import log
-from tintype_server.mcp import identity
+from tintype_server.mcp import elicit, identity
 from tintype_server.runtime import Runtime
+from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
-from tintype_studio.errors import Internal, InvalidInput, TintypeError
+from tintype_studio.errors import ConfirmationRequired, Internal, InvalidInput, TintypeError
 from tintype_tools.call import Outcome, Progress, Request, no_progress
 from tintype_tools.local_files import LocalFiles
 from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, visible_tools
@@ -34,6 +35,10 @@ from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, visible_tools
 warnings.simplefilter("ignore", MCPDeprecationWarning)
 
 IDEMPOTENCY_META = f"{NAMESPACE}/idempotencyKey"
+DRY_RUN_META = f"{NAMESPACE}/dryRun"
+CONFIRM_META = f"{NAMESPACE}/confirmToken"
+SESSION_META = f"{NAMESPACE}/session"
+SECONDS_META = f"{NAMESPACE}/seconds"
 PROGRESS_STEP_SECONDS = 0.1
 
 
@@ -46,6 +51,8 @@ class Caller:
     files: LocalFiles
     base_url: str | None = None
     max_response_tokens: int | None = None
+    session: str | None = None
+    """What the transport knows of the conversation that the call belongs to."""
 
 
 _NO_HEADER_ARGUMENTS: dict[str, Any] = {"type": "object"}
@@ -77,22 +84,20 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
 
     async def call_tool(
         ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParams
-    ) -> t.CallToolResult:
+    ) -> t.CallToolResult | t.InputRequiredResult:
         try:
-            caller = caller_of(ctx.request)
-            request = Request(
-                tool=params.name,
-                arguments=params.arguments or {},
-                api_key=caller.api_key,
-                door=caller.door,
-                files=caller.files,
-                agent=_agent_name(ctx),
-                idempotency_key=_idempotency_key(params),
-                base_url=caller.base_url,
-                max_response_tokens=caller.max_response_tokens,
-                progress=_progress_sender(ctx),
-            )
-            outcome = await workers.run(request)
+            request = _request(ctx, params, caller_of(ctx.request))
+            try:
+                if params.request_state is not None:
+                    request = replace(request, confirm_token=elicit.token_of(params))
+                outcome = await workers.run(request)
+            except ConfirmationRequired as error:
+                question = await elicit.ask(ctx, error)
+                if question is None:
+                    raise
+                if isinstance(question, t.InputRequiredResult):
+                    return question
+                outcome = await workers.run(request.confirmed(question))
         except TintypeError as error:
             if error.code == "unknown_tool":
                 raise MCPError(t.INVALID_PARAMS, f"{error.message} {error.fix}", error.as_dict()) from None
@@ -114,8 +119,14 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
-    # Spans without an exporter cost a fifth of a call; the telemetry extra brings them back.
+    # The SDK's own spans, without an exporter, cost a fifth of a call; ours come with the telemetry extra.
     server.middleware.clear()
+    server.middleware.append(
+        elicit.boundary(
+            runtime.studio.signer.state_key,
+            lambda ctx: runtime.studio.signer.hash_key(caller_of(ctx.request).api_key or ""),
+        )
+    )
     return server
 
 
@@ -135,6 +146,8 @@ def success_result(outcome: Outcome) -> t.CallToolResult:
         meta[f"{NAMESPACE}/credits"] = outcome.credits
     if outcome.replayed:
         meta[f"{NAMESPACE}/replayed"] = True
+    if outcome.restore_point:
+        meta[f"{NAMESPACE}/restorePoint"] = outcome.restore_point
     return t.CallToolResult(content=content, _meta=meta)
 
 
@@ -160,11 +173,45 @@ def _agent_name(ctx: ServerRequestContext[Any, Any]) -> str | None:
     return f"{client.client_info.name} {client.client_info.version}"
 
 
-def _idempotency_key(params: t.CallToolRequestParams) -> str | None:
-    key = (params.meta or {}).get(IDEMPOTENCY_META)
-    if key is not None and not isinstance(key, str):
-        raise InvalidInput("An idempotency key is a string.", code="invalid_idempotency_key")
-    return key
+def _request(ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParams, caller: Caller) -> Request:
+    meta: dict[str, Any] = dict(params.meta or {})
+    seconds = meta.get(SECONDS_META)
+    if seconds is not None and (
+        isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
+    ):
+        raise InvalidInput(f"{SECONDS_META} is a number above zero.", code="invalid_meta")
+    return Request(
+        tool=params.name,
+        arguments=params.arguments or {},
+        api_key=caller.api_key,
+        door=caller.door,
+        files=caller.files,
+        agent=_agent_name(ctx),
+        idempotency_key=_text(meta, IDEMPOTENCY_META, "invalid_idempotency_key"),
+        base_url=caller.base_url,
+        max_response_tokens=caller.max_response_tokens,
+        progress=_progress_sender(ctx),
+        dry_run=_flag(meta, DRY_RUN_META),
+        confirm_token=_text(meta, CONFIRM_META),
+        session=_text(meta, SESSION_META) or caller.session,
+        deadline_seconds=seconds,
+        trace=trace_context(meta),
+    )
+
+
+def _text(meta: dict[str, Any], name: str, code: str = "invalid_meta") -> str | None:
+    value = meta.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidInput(f"{name} is a string.", code=code)
+    return value
+
+
+def _flag(meta: dict[str, Any], name: str) -> bool:
+    # Not by truth value: whoever sends "false" must not get the live call, nor for 1 the dry one.
+    value = meta.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} is true or false.", code="invalid_meta")
+    return value
 
 
 def _progress_sender(ctx: ServerRequestContext[Any, Any]) -> Progress:

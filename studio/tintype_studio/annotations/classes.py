@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import DEFAULT_SET, Dataset, DatasetClass, Datasets
 from tintype_studio.errors import Conflict, InvalidInput
+from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name
 from tintype_studio.storage.database import Database
@@ -64,21 +67,26 @@ class Classes:
             )
         with self._db.write() as connection:
             dataset = self._datasets.get_in(connection, principal, name)
-            missing = _names_in_use(connection, dataset.row_id) - set(names)
+            missing = names_in_use(connection, dataset.row_id) - set(names)
             if missing:
                 raise Conflict(
                     f"Annotations still use: {_listed(sorted(missing))}.",
                     code="class_in_use",
                     fix="Keep these classes in the list, or change the annotations first.",
                 )
-            connection.execute(
-                sa.delete(dataset_classes).where(dataset_classes.c.dataset_id == dataset.row_id)
-            )
-            _append(connection, dataset.row_id, cleaned, first_position=0)
-            connection.execute(
-                sa.update(datasets)
-                .where(datasets.c.id == dataset.row_id)
-                .values(classes_declared=True, updated_at=clock.now())
+            replace_classes(connection, dataset.row_id, cleaned, declared=True)
+            log_change(
+                connection,
+                principal,
+                Kind.CLASSES_SET,
+                dataset.row_id,
+                subject=dataset.id,
+                label=dataset.name,
+                count=len(cleaned),
+                detail={
+                    "before": class_state(dataset.classes, declared=dataset.classes_declared),
+                    "after": class_state(cleaned, declared=True),
+                },
             )
             return self._datasets.get_in(connection, principal, name)
 
@@ -91,6 +99,24 @@ class Classes:
                 )
             )
             return {row.name: row.color for row in rows}
+
+
+def class_state(classes: Sequence[DatasetClass], *, declared: bool) -> dict[str, Any]:
+    """A class list as the history keeps it."""
+    return {"declared": declared, "classes": [asdict(c) for c in classes]}
+
+
+def replace_classes(
+    connection: sa.Connection, dataset_row_id: int, classes: list[DatasetClass], *, declared: bool
+) -> None:
+    """Replace a dataset's class list."""
+    connection.execute(sa.delete(dataset_classes).where(dataset_classes.c.dataset_id == dataset_row_id))
+    _append(connection, dataset_row_id, classes, first_position=0)
+    connection.execute(
+        sa.update(datasets)
+        .where(datasets.c.id == dataset_row_id)
+        .values(classes_declared=declared, updated_at=clock.now())
+    )
 
 
 def newest_revision() -> sa.Select[Any]:
@@ -178,7 +204,23 @@ def _listed(names: list[str], *, quoted: bool = False) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
-def _names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:
+def forget_unused_classes(connection: sa.Connection, dataset_row_id: int, names: set[str]) -> None:
+    """Take names out of a learned class list that no annotation uses any more."""
+    if not names:
+        return
+    declared = connection.execute(
+        sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
+    ).scalar_one()
+    unused = set() if declared else names - names_in_use(connection, dataset_row_id)
+    if unused:
+        connection.execute(
+            sa.delete(dataset_classes).where(
+                dataset_classes.c.dataset_id == dataset_row_id, dataset_classes.c.name.in_(unused)
+            )
+        )
+
+
+def names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:
     """Class names that current annotations of a dataset's living samples carry."""
     newest = (
         newest_revision()

@@ -18,6 +18,7 @@ from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_bo
 from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
 from tintype_studio.errors import InvalidInput
+from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import (
@@ -87,8 +88,6 @@ class Documents:
         principal: Principal,
         sample_id: str,
         annotations: Sequence[Annotation],
-        *,
-        call_id: str | None = None,
     ) -> Saved:
         """Replace an image's annotations with the given list.
 
@@ -101,18 +100,17 @@ class Documents:
         with self._db.write() as connection:
             sample = self._samples.get_in(connection, principal, sample_id, lock=True)
             added = admit_classes(connection, sample.dataset_row_id, [a.name for a in document])
-            revision = _insert_revision(connection, principal, sample, document, call_id)
-            status = Status.COMPLETE if document else Status.NEW
-            connection.execute(
-                sa.update(samples)
-                .where(samples.c.id == sample.row_id)
-                .values(status=status.value, annotation_count=len(document), updated_at=clock.now())
-            )
-            add_to_counters(
+            text = orjson.dumps([a.model_dump(mode="json", exclude_none=True) for a in document]).decode()
+            revision, status = replace_document(connection, principal, sample, text, len(document))
+            log_change(
                 connection,
+                principal,
+                Kind.ANNOTATIONS_SAVED,
                 sample.dataset_row_id,
-                completed=(status == Status.COMPLETE) - (sample.status == Status.COMPLETE),
-                annotations=len(document) - sample.annotation_count,
+                subject=sample.id,
+                label=f"{sample.folder.rstrip('/')}/{sample.filename}",
+                detail={"before": sample.annotation_count, "after": len(document)}
+                | ({"classes_added": added} if added else {}),
             )
         return Saved(
             image_id=sample.id,
@@ -124,12 +122,31 @@ class Documents:
         )
 
 
+def replace_document(
+    connection: sa.Connection, principal: Principal, sample: Sample, text: str, count: int
+) -> tuple[int, Status]:
+    """Make ``text`` (JSON of ``count`` annotations) a sample's newest revision, and its counters true.
+
+    Returns the revision's number and the sample's new status.
+    """
+    revision = _insert_revision(connection, principal, sample, text, count)
+    status = Status.COMPLETE if count else Status.NEW
+    connection.execute(
+        sa.update(samples)
+        .where(samples.c.id == sample.row_id)
+        .values(status=status.value, annotation_count=count, updated_at=clock.now())
+    )
+    add_to_counters(
+        connection,
+        sample.dataset_row_id,
+        completed=(status == Status.COMPLETE) - (sample.status == Status.COMPLETE),
+        annotations=count - sample.annotation_count,
+    )
+    return revision, status
+
+
 def _insert_revision(
-    connection: sa.Connection,
-    principal: Principal,
-    sample: Sample,
-    document: list[Annotation],
-    call_id: str | None,
+    connection: sa.Connection, principal: Principal, sample: Sample, text: str, count: int
 ) -> int:
     set_id = connection.execute(
         sa.select(annotation_sets.c.id).where(
@@ -149,9 +166,9 @@ def _insert_revision(
             sample_id=sample.row_id,
             annotation_set_id=set_id,
             revision=revision,
-            document=orjson.dumps([a.model_dump(mode="json", exclude_none=True) for a in document]).decode(),
-            annotation_count=len(document),
-            call_id=call_id,
+            document=text,
+            annotation_count=count,
+            call_id=principal.call_id,
             created_by=principal.key_uuid,
             created_at=clock.now(),
         )

@@ -158,9 +158,55 @@ def _geometry_names_the_type(value: Any) -> Any:
     return value
 
 
+_POINT = {
+    "type": "object",
+    "properties": {"x": {"type": "number"}, "y": {"type": "number"}},
+    "required": ["x", "y"],
+    "additionalProperties": False,
+}
+_PATH = {"type": "array", "items": _POINT, "minItems": 2}
+# Spelled out, the four kinds repeat their common members and cost an agent twice as much to read.
+_FOR_AGENTS: dict[str, Any] = {
+    "type": "object",
+    "description": "One of bounding_box, polygon, polyline, keypoint says where; type follows from it.",
+    "properties": {
+        "id": {"type": "string", "description": "Unique within the image; a UUID is best."},
+        "name": {"type": "string", "description": "Class label; must be a class of the dataset."},
+        "type": {"type": "string", "enum": ["bbox", "polygon", "polyline", "keypoint"]},
+        "bounding_box": {
+            "type": "object",
+            "properties": {key: {"type": "number"} for key in "xywh"},
+            "required": [*"xywh"],
+            "additionalProperties": False,
+        },
+        "polygon": {
+            "type": "object",
+            "properties": {"paths": {"type": "array", "items": _PATH | {"minItems": 3}}},
+            "required": ["paths"],
+            "additionalProperties": False,
+        },
+        "polyline": {
+            "type": "object",
+            "properties": {"path": _PATH},
+            "required": ["path"],
+            "additionalProperties": False,
+        },
+        "keypoint": _POINT,
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
+        "created_by": {"type": "string"},
+        "attributes": {
+            "type": "array",
+            "items": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": True}]},
+        },
+    },
+    "required": ["id", "name"],
+    "additionalProperties": False,
+}
+
 Annotation = Annotated[
     BBoxAnnotation | PolygonAnnotation | PolylineAnnotation | KeypointAnnotation,
     Field(discriminator="type"),
+    WithJsonSchema(_FOR_AGENTS, mode="validation"),
 ]
 ANNOTATIONS: TypeAdapter[list[BBoxAnnotation | PolygonAnnotation | PolylineAnnotation | KeypointAnnotation]]
 ANNOTATIONS = TypeAdapter(list[Annotation])

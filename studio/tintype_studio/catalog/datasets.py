@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.errors import Conflict, NotFound
+from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.bootstrap import DEFAULT_PROJECT
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name, lookup_name, printable
@@ -95,7 +96,7 @@ class Datasets:
     def create(self, principal: Principal, *, name: str, description: str | None = None) -> Dataset:
         """Make an empty dataset, or raise ``Conflict`` when the name is taken."""
         name = clean_name(name, "Dataset name")
-        now = clock.now()
+        now, uuid = clock.now(), clock.new_id()
         with self._db.write() as connection:
             project_id = connection.execute(
                 sa.select(projects.c.id).where(
@@ -107,7 +108,7 @@ class Datasets:
             row_id = connection.execute(
                 self._db.insert_ignore(datasets)
                 .values(
-                    uuid=clock.new_id(),
+                    uuid=uuid,
                     organization_id=principal.organization_id,
                     project_id=project_id,
                     name=name,
@@ -128,12 +129,20 @@ class Datasets:
                     uuid=clock.new_id(), dataset_id=row_id, name=DEFAULT_SET, created_at=now
                 )
             )
+            log_change(connection, principal, Kind.DATASET_CREATED, row_id, subject=uuid, label=name)
         return self.get(principal, name)
 
     def get(self, principal: Principal, name: str) -> Dataset:
         """A dataset by name."""
         with self._db.read() as connection:
             return self._get(connection, principal, name, alone=True)
+
+    def find(self, principal: Principal, name: str) -> Dataset | None:
+        """A dataset by name, or None; a name that no dataset could have is an error."""
+        try:
+            return self.get(principal, clean_name(name, "Dataset name"))
+        except NotFound:
+            return None
 
     def get_or_create(self, principal: Principal, name: str) -> Dataset:
         """A dataset by name, made when it does not exist; safe against a second caller."""
@@ -170,13 +179,15 @@ class Datasets:
         now = clock.now()
         with self._db.write() as connection:
             dataset = self.get_in(connection, principal, name)
-            connection.execute(
-                sa.update(datasets).where(datasets.c.id == dataset.row_id).values(deleted_at=now)
-            )
-            connection.execute(
-                sa.update(samples)
-                .where(samples.c.dataset_id == dataset.row_id, samples.c.deleted_at.is_(None))
-                .values(deleted_at=now)
+            put_into_bin(connection, dataset.row_id, now, principal.call_id)
+            log_change(
+                connection,
+                principal,
+                Kind.DATASET_DELETED,
+                dataset.row_id,
+                subject=dataset.id,
+                label=dataset.name,
+                detail={"images": dataset.image_count, "annotations": dataset.annotation_count},
             )
         return DeletedCounts(images_deleted=dataset.image_count, annotations_deleted=dataset.annotation_count)
 
@@ -199,6 +210,17 @@ class Datasets:
             if row["class_name"] is not None
         ]
         return _dataset(rows[0], principal, classes)
+
+
+def put_into_bin(connection: sa.Connection, dataset_row_id: int, now: datetime, call_id: str | None) -> None:
+    """Mark a dataset and its living samples as deleted by a call."""
+    gone = {"deleted_at": now, "deleted_call": call_id}
+    connection.execute(sa.update(datasets).where(datasets.c.id == dataset_row_id).values(**gone))
+    connection.execute(
+        sa.update(samples)
+        .where(samples.c.dataset_id == dataset_row_id, samples.c.deleted_at.is_(None))
+        .values(**gone)
+    )
 
 
 def _classes_of(connection: sa.Connection, dataset_ids: list[int]) -> dict[int, list[DatasetClass]]:

@@ -22,11 +22,13 @@ import sqlalchemy as sa
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
-from tintype_studio.errors import Conflict, InvalidInput, TintypeError, TooLarge
+from tintype_studio.errors import Conflict, InvalidInput, TintypeError, TooLarge, Unavailable
+from tintype_studio.history.changes import Kind, add_to_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_folder, clean_name, lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.sweep import keep_blobs
 from tintype_studio.storage.tables import datasets, sample_files, samples
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
@@ -67,6 +69,15 @@ class UploadReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What a folder holds for a dataset."""
+
+    pictures: int
+    existing: int
+    """Those whose names the dataset has."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
     path: Path
     relative: str
@@ -96,6 +107,7 @@ class _Row:
 class _Run:
     """One upload of a folder: its report, and the rows that its files have met or made."""
 
+    principal: Principal
     report: UploadReport
     skip_existing: bool
     places: set[int] = field(default_factory=set)
@@ -128,13 +140,14 @@ class Ingest:
     ) -> Sample:
         """Take one image. A name taken in the same folder is a ``Conflict``; nothing is overwritten."""
         stored = self._store(data, filename, clean_folder(folder))
-        row = self._record(dataset, [stored])[0]
+        row = self._record(principal, dataset, [stored])[0]
         if row is None:
             raise _name_taken(stored, dataset)
         return self._samples.get(principal, row.uuid)
 
     def add_folder(
         self,
+        principal: Principal,
         dataset: Dataset,
         folder: Path,
         *,
@@ -152,7 +165,7 @@ class Ingest:
         report = UploadReport(dataset_name=dataset.name)
         folder = Path(os.path.realpath(folder))
         total = sum(1 for found in _walk(folder, organize_by_class) if isinstance(found, _Found))
-        run = _Run(report, skip_existing)
+        run = _Run(principal, report, skip_existing)
         done = 0
         with ThreadPoolExecutor(max_workers, thread_name_prefix="ingest") as pool:
             files = _walk(folder, organize_by_class)
@@ -184,12 +197,26 @@ class Ingest:
                 raise
         return report
 
+    def survey(self, dataset: Dataset | None, folder: Path, *, organize_by_class: bool = True) -> Survey:
+        """Count the pictures below a folder, and those whose names the dataset has, reading none of them."""
+        pictures = existing = 0
+        files = _walk(Path(os.path.realpath(folder)), organize_by_class)
+        while walked := list(islice(files, BATCH)):
+            batch = [found for found in walked if isinstance(found, _Found)]
+            pictures += len(batch)
+            if dataset is not None:
+                places = self._existing(dataset, [_stored_name(found.filename) for found in batch])
+                existing += sum(
+                    (lookup_name(found.folder), _stored_name(found.filename)) in places for found in batch
+                )
+        return Survey(pictures, existing)
+
     def _record_batch(self, dataset: Dataset, stored: list[tuple[_Found, _Stored]], run: _Run) -> None:
         unique: dict[tuple[str, str], tuple[_Found, _Stored]] = {}
         for found, item in stored:
             if unique.setdefault((item.folder, item.filename), (found, item)) != (found, item):
                 run.report.failures.append(_collapsed(found, item.folder, item.filename))
-        recorded = self._record(dataset, [item for _, item in unique.values()])
+        recorded = self._record(run.principal, dataset, [item for _, item in unique.values()])
         taken = [pair for pair, row in zip(unique.values(), recorded, strict=True) if row is None]
         rows = [row for row in recorded if row is not None]
         run.places.update(row.id for row in rows)
@@ -268,7 +295,7 @@ class Ingest:
             size=len(data),
         )
 
-    def _record(self, dataset: Dataset, batch: list[_Stored]) -> list[_Row | None]:
+    def _record(self, principal: Principal, dataset: Dataset, batch: list[_Stored]) -> list[_Row | None]:
         """Insert rows for stored files in one transaction; None for a name that was taken meanwhile."""
         if not batch:
             return []
@@ -291,6 +318,8 @@ class Ingest:
                         "height": item.height,
                         "created_at": now,
                         "updated_at": now,
+                        "created_by": principal.key_id,
+                        "created_call": principal.call_id,
                     }
                     for uuid, item in zip(uuids, batch, strict=True)
                 ],
@@ -312,7 +341,19 @@ class Ingest:
                 add_to_counters(
                     connection, dataset.row_id, images=len(files), size=sum(item.size for _, item in taken)
                 )
+                add_to_change(connection, principal, Kind.IMAGES_ADDED, dataset.row_id, len(files))
+                self._blobs_kept(connection, [item for _, item in taken])
         return [_Row(ids[u], u) if u in ids else None for u in uuids]
+
+    def _blobs_kept(self, connection: sa.Connection, batch: list[_Stored]) -> None:
+        """Under the write transaction: bytes that a purge was about to remove stay."""
+        if keep_blobs(connection, {item.sha256 for item in batch}, self._blobs.exists):
+            return
+        raise Unavailable(
+            "A purge removed bytes while they were uploaded again; nothing of this batch was recorded.",
+            code="upload_raced",
+            fix="Repeat the upload.",
+        )
 
     @staticmethod
     def _require_alive(connection: sa.Connection, dataset: Dataset) -> None:

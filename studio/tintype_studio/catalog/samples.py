@@ -13,12 +13,14 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
-from tintype_studio.errors import Conflict, NotFound
+from tintype_studio.errors import Conflict, Forbidden, NotFound
+from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.roles import Role
 from tintype_studio.names import lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
-from tintype_studio.storage.tables import datasets, sample_files, samples
+from tintype_studio.storage.tables import api_keys, datasets, sample_files, samples
 
 IMAGE = "image"
 
@@ -107,6 +109,11 @@ class Samples:
             )
         return _sample(row)
 
+    @staticmethod
+    def of_row(connection: sa.Connection, row_id: int) -> Sample:
+        """A sample by its row's id, in the recycle bin or not."""
+        return _sample(connection.execute(_LISTED.where(samples.c.id == row_id)).mappings().one())
+
     def find(self, dataset: Dataset, filename: str) -> Sample:
         """An image by file name, or by ``folder/filename`` where one name stands in several folders.
 
@@ -156,6 +163,16 @@ class Samples:
             rows = connection.execute(query.order_by(samples.c.id).limit(limit)).mappings().all()
         return [_sample(row) for row in rows]
 
+    def count(self, dataset: Dataset, *, statuses: tuple[Status, ...] = tuple(Status)) -> int:
+        """How many images have one of the statuses."""
+        query = sa.select(sa.func.count()).where(
+            samples.c.dataset_id == dataset.row_id,
+            samples.c.deleted_at.is_(None),
+            samples.c.status.in_([s.value for s in statuses]),
+        )
+        with self._db.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def image_bytes(self, sample: Sample) -> bytes:
         """The image file as it was uploaded (HEIC: as PNG)."""
         return self._blobs.get(sample.sha256)
@@ -173,11 +190,19 @@ class Samples:
         return made
 
     def delete(self, principal: Principal, sample_id: str) -> Sample:
-        """Put an image into the recycle bin; its file name is free again at once."""
+        """Put an image into the recycle bin; its file name is free again at once.
+
+        A member deletes only what it uploaded, by this key or another of the same user; an admin all.
+        """
         with self._db.write() as connection:
             sample = self.get_in(connection, principal, sample_id, lock=True)
-            now = clock.now()
-            connection.execute(sa.update(samples).where(samples.c.id == sample.row_id).values(deleted_at=now))
+            if not principal.role.covers(Role.ADMIN):
+                _require_own(connection, principal, sample)
+            connection.execute(
+                sa.update(samples)
+                .where(samples.c.id == sample.row_id)
+                .values(deleted_at=clock.now(), deleted_call=principal.call_id)
+            )
             add_to_counters(
                 connection,
                 sample.dataset_row_id,
@@ -186,7 +211,33 @@ class Samples:
                 annotations=-sample.annotation_count,
                 size=-sample.file_size,
             )
+            log_change(
+                connection,
+                principal,
+                Kind.IMAGES_DELETED,
+                sample.dataset_row_id,
+                subject=sample.id,
+                label=f"{sample.folder.rstrip('/')}/{sample.filename}",
+            )
         return sample
+
+
+def _require_own(connection: sa.Connection, principal: Principal, sample: Sample) -> None:
+    maker = connection.execute(
+        sa.select(api_keys.c.id, api_keys.c.user_id)
+        .join(samples, samples.c.created_by == api_keys.c.id)
+        .where(samples.c.id == sample.row_id)
+    ).first()
+    if maker is not None and (
+        maker.id == principal.key_id or (principal.user_id is not None and maker.user_id == principal.user_id)
+    ):
+        return
+    raise Forbidden(
+        f"A member deletes only its own images; {sample.filename!r} was uploaded by someone else.",
+        code="not_your_own",
+        fix="Use a key with the role admin, or ask whoever uploaded it.",
+        details={"required_role": Role.ADMIN.value, "role": principal.role.value},
+    )
 
 
 def add_to_counters(

@@ -21,12 +21,13 @@ from tintype_studio import clock
 from tintype_studio.annotations.documents import Documents
 from tintype_studio.catalog.datasets import Dataset, Datasets
 from tintype_studio.catalog.samples import STATUS_FILTERS, Sample, Samples
-from tintype_studio.errors import Conflict, InvalidInput, NotFound, TintypeError
+from tintype_studio.errors import Conflict, InvalidInput, NotFound, TintypeError, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
+from tintype_studio.storage.sweep import keep_blobs
 from tintype_studio.storage.tables import datasets, exports
 
 if TYPE_CHECKING:
@@ -105,6 +106,36 @@ class Exports:
         progress: Progress = lambda _done, _total: None,
     ) -> Export:
         """Build an export and return it completed. A failed build is recorded as failed and raised."""
+        dataset, options = self._resolve(principal, dataset_name, options)
+        export_id = self._insert(principal, dataset, name, options)
+        try:
+            values = self._build(dataset, options, progress)
+        except BaseException as error:
+            # Whatever stopped the build, the name must not stay blocked by a row that never ends.
+            self._finish(export_id, status="failed", error_message=_reason(error))
+            raise
+        self._finish(export_id, status="completed", **values)
+        return self.get(principal, dataset_name, name)
+
+    def survey(self, principal: Principal, *, dataset_name: str, name: str, options: ExportOptions) -> int:
+        """How many images an export would hold; refuses what ``create`` would refuse."""
+        dataset, options = self._resolve(principal, dataset_name, options)
+        name = clean_name(name, "Export name", max_length=100)
+        with self._db.read() as connection:
+            taken = connection.execute(
+                sa.select(exports.c.id).where(
+                    exports.c.dataset_id == dataset.row_id,
+                    exports.c.name == name,
+                    exports.c.status != "failed",
+                )
+            ).first()
+        if taken is not None:
+            raise _name_taken(dataset, name)
+        return self._samples.count(dataset, statuses=STATUS_FILTERS[options.status_filter])
+
+    def _resolve(
+        self, principal: Principal, dataset_name: str, options: ExportOptions
+    ) -> tuple[Dataset, ExportOptions]:
         from tintype_studio.formats import writer_for
 
         writer_for(options.format)
@@ -117,15 +148,7 @@ class Exports:
             options = replace(options, class_filter=[lookup_name(c) for c in options.class_filter])
         dataset = self._datasets.get(principal, dataset_name)
         _require_known_classes(dataset, options.class_filter)
-        export_id = self._insert(principal, dataset, name, options)
-        try:
-            values = self._build(dataset, options, progress)
-        except BaseException as error:
-            # Whatever stopped the build, the name must not stay blocked by a row that never ends.
-            self._finish(export_id, status="failed", error_message=_reason(error))
-            raise
-        self._finish(export_id, status="completed", **values)
-        return self.get(principal, dataset_name, name)
+        return dataset, options
 
     def _insert(
         self,
@@ -161,11 +184,7 @@ class Exports:
                 .returning(exports.c.id)
             ).scalar()
         if row_id is None:
-            raise Conflict(
-                f"Dataset {dataset.name!r} has an export named {name!r}.",
-                code="export_exists",
-                fix="Choose another name (a date in it helps), or download the existing export.",
-            )
+            raise _name_taken(dataset, name)
         return int(row_id)
 
     def _build(
@@ -234,6 +253,8 @@ class Exports:
 
     def _finish(self, export_id: int, *, status: str, **values: Any) -> None:
         with self._db.write() as connection:
+            if "sha256" in values and not keep_blobs(connection, {values["sha256"]}, self._blobs.exists):
+                raise Unavailable("A purge removed the export's bytes; create it again.", code="export_raced")
             connection.execute(
                 sa.update(exports)
                 # A process that finished and ended while another one looked at its row must stay finished.
@@ -297,6 +318,14 @@ class Exports:
                 error_message="The server stopped while it built this export; create it again.",
             )
         return len(dead)
+
+
+def _name_taken(dataset: Dataset, name: str) -> Conflict:
+    return Conflict(
+        f"Dataset {dataset.name!r} has an export named {name!r}.",
+        code="export_exists",
+        fix="Choose another name (a date in it helps), or download the existing export.",
+    )
 
 
 def _images_in_all(dataset: Dataset, status_filter: str) -> int | None:

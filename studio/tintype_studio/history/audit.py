@@ -12,11 +12,11 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from tintype_studio.errors import Unavailable
+from tintype_studio.history.audit_query import EVERY_CALL, CallEntry, CallFilter, page
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import api_keys, calls
@@ -45,6 +45,8 @@ class CallRecord:
     credits: int
     duration_us: int
     created_at: datetime
+    session: str | None = None
+    dry_run: bool = False
 
 
 _MARK_USED = (
@@ -65,6 +67,15 @@ class Audit:
     def record(self, record: CallRecord) -> None:
         """Write one row now."""
         self._write([record])
+
+    @staticmethod
+    def write(connection: sa.Connection, records: Iterable[CallRecord]) -> None:
+        """Write rows in the caller's transaction: what a call changed and its line come true together."""
+        rows = [{column: getattr(r, column) for column in CallRecord.__slots__} for r in records]
+        used = {row["api_key_id"]: row["created_at"] for row in rows if row["api_key_id"] is not None}
+        connection.execute(sa.insert(calls), rows)
+        if used:
+            connection.execute(_MARK_USED, [{"key": k, "at": used[k]} for k in sorted(used)])
 
     def record_soon(self, record: CallRecord) -> None:
         """Write one row within ``FLUSH_SECONDS``; at once after ``close``."""
@@ -132,21 +143,23 @@ class Audit:
             return None
 
     def _write(self, records: Iterable[CallRecord]) -> None:
-        rows = [{column: getattr(r, column) for column in CallRecord.__slots__} for r in records]
-        used = {row["api_key_id"]: row["created_at"] for row in rows if row["api_key_id"] is not None}
         with self._db.write() as connection:
-            connection.execute(sa.insert(calls), rows)
-            if used:
-                connection.execute(_MARK_USED, [{"key": k, "at": used[k]} for k in sorted(used)])
+            self.write(connection, records)
 
-    def list(self, principal: Principal, *, limit: int = 100) -> list[dict[str, Any]]:
-        """The organization's calls, newest first."""
+    def list(
+        self,
+        principal: Principal,
+        which: CallFilter = EVERY_CALL,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[CallEntry]:
+        """Calls, newest first: the organization's for an admin, those of the key itself for a lower role.
+
+        ``limit`` is 1 to 1000. ``before`` and ``after`` are rows of earlier answers: the next older page is
+        the one ``before`` the last row, and no row that is added meanwhile moves it.
+        """
         self.flush()
         with self._db.read() as connection:
-            rows = connection.execute(
-                sa.select(calls)
-                .where(calls.c.organization_id == principal.organization_id)
-                .order_by(calls.c.id.desc())
-                .limit(limit)
-            ).mappings()
-            return [dict(row) for row in rows]
+            return page(connection, principal, which, limit=limit, before=before, after=after)

@@ -7,11 +7,10 @@ conflict. A call whose process died is taken over by the next attempt.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -21,12 +20,12 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.tables import idempotency_records as records
+from tintype_studio.waiting import Waiters
 
 WINDOW = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
 WAIT_SECONDS = 25.0
 """How long a second caller waits for the first. Below the 30 s after which known clients send again."""
-POLL_SECONDS = 0.02
 MAX_WAITERS = 16
 """Callers of one process that wait at a time; further ones are told to come again."""
 
@@ -45,7 +44,7 @@ class Idempotency:
     def __init__(self, database: Database, liveness: Liveness) -> None:
         self._db = database
         self._liveness = liveness
-        self._waiters = threading.BoundedSemaphore(MAX_WAITERS)
+        self._waiters = Waiters(MAX_WAITERS)
 
     def claim(
         self,
@@ -62,23 +61,18 @@ class Idempotency:
         ``check`` is called while waiting for an earlier call; it raises to stop.
         """
         _check_key(key)
-        claimed = self._try_claim(principal, tool, key, fingerprint, call_id)
-        if claimed is not None:
-            return claimed
-        # Waiters occupy worker threads: a crowd of them must not keep everybody else out.
-        if not self._waiters.acquire(blocking=False):
-            raise _in_flight()
-        try:
-            deadline = time.monotonic() + WAIT_SECONDS
-            while claimed is None:
-                if time.monotonic() > deadline:
-                    raise _in_flight()
-                time.sleep(POLL_SECONDS)
-                check()
-                claimed = self._try_claim(principal, tool, key, fingerprint, call_id)
-            return claimed
-        finally:
-            self._waiters.release()
+
+        def attempt() -> Ticket | bytes | None:
+            return self._try_claim(principal, tool, key, fingerprint, call_id)
+
+        claimed = cast("Ticket | bytes | None", self._waiters.until(attempt, WAIT_SECONDS, check))
+        if claimed is None:
+            raise Unavailable(
+                "The first call with this idempotency key is still running.",
+                code="call_in_flight",
+                fix="Send the same call with the same key again in a few seconds.",
+            )
+        return claimed
 
     def _try_claim(
         self, principal: Principal, tool: str, key: str, fingerprint: str, call_id: str
@@ -104,7 +98,8 @@ class Idempotency:
                 return bytes(row["result"])
             if not self._liveness.is_dead(row["instance"]):
                 return None
-        with self._db.write() as connection:
+        # Not durable: a claim means nothing without the process that runs the call.
+        with self._db.write(durable=False) as connection:
             if row is None:
                 record_id = connection.execute(
                     self._db.insert_ignore(records)
@@ -120,18 +115,25 @@ class Idempotency:
                 ).scalar()
         return Ticket(int(record_id), call_id) if record_id is not None else None
 
-    def store(self, ticket: Ticket, answer: bytes) -> None:
-        """Keep the answer for later callers."""
-        with self._db.write() as connection:
-            connection.execute(
-                sa.update(records)
-                .where(records.c.id == ticket.record_id, records.c.call_id == ticket.call_id)
-                .values(result=answer)
+    @staticmethod
+    def store(connection: sa.Connection, ticket: Ticket, answer: bytes) -> None:
+        """Keep the answer for later callers, in the transaction of what the call did.
+
+        ``Unavailable`` when the key is no longer this call's: then somebody else runs it.
+        """
+        kept = connection.execute(
+            sa.update(records)
+            .where(records.c.id == ticket.record_id, records.c.call_id == ticket.call_id)
+            .values(result=answer)
+        ).rowcount
+        if not kept:
+            raise Unavailable(
+                "Another call took over this idempotency key; nothing was changed.", code="claim_lost"
             )
 
     def forget(self, ticket: Ticket) -> None:
         """Give the key back: the call failed without effect and may be tried again."""
-        with self._db.write() as connection:
+        with self._db.write(durable=False) as connection:
             connection.execute(
                 sa.delete(records).where(
                     records.c.id == ticket.record_id, records.c.call_id == ticket.call_id
@@ -142,14 +144,6 @@ class Idempotency:
         """Drop expired records."""
         with self._db.write() as connection:
             connection.execute(sa.delete(records).where(records.c.expires_at <= clock.now()))
-
-
-def _in_flight() -> Unavailable:
-    return Unavailable(
-        "The first call with this idempotency key is still running.",
-        code="call_in_flight",
-        fix="Send the same call with the same key again in a few seconds.",
-    )
 
 
 def _check_key(key: str) -> None:

@@ -1,27 +1,48 @@
-"""API keys: made, shown once, checked, revoked."""
+"""API keys: made, shown once, checked, limited, revoked."""
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypedDict, Unpack
 
 import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthorized
+from tintype_studio.identity.key_info import KeyInfo, find_key, key_by_hash, key_info, list_keys
+from tintype_studio.identity.key_limits import (
+    Limits,
+    checked,
+    hand_over,
+    inherited,
+    require_within,
+    spendable,
+)
+from tintype_studio.identity.key_rows import (
+    Actor,
+    act,
+    insert_key,
+    invalid_key,
+    member_role,
+    require_owner_key_left,
+    shorten_invites,
+    void_invites,
+    works,
+)
+from tintype_studio.identity.permissions import require, require_role_within
 from tintype_studio.identity.roles import Role
+from tintype_studio.identity.tiers import tier_of
 from tintype_studio.names import clean_name, printable
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.signing import Signer
-from tintype_studio.storage.tables import api_keys, organizations
+from tintype_studio.storage.tables import api_keys, memberships, organizations, users
 
-KEY_PREFIX = "pk_live_"
-SHOWN_PREFIX_LENGTH = 12
 CACHE_SECONDS = 0.5
 """A revoked key stops working within this time in every process."""
+MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +78,20 @@ class Principal:
     """The tool that is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """What may be shown of a key after it was made."""
+class KeyChanges(TypedDict, total=False):
+    """What ``Keys.update`` changes. A limit of None is lifted."""
 
-    id: str
     name: str
-    prefix: str
-    role: Role
+    role: Role | str
     is_active: bool
-    created_at: datetime
-    last_used_at: datetime | None
     expires_at: datetime | None
+    toolsets: list[str] | None
     credit_cap: int | None
-    credits_used: int
+    daily_credit_cap: int | None
+    rate_limit: int | None
+    max_concurrent: int | None
+    max_response_tokens: int | None
+    confirm_by: str | None
 
 
 class Keys:
@@ -81,6 +102,7 @@ class Keys:
         self._signer = signer
         self._lock = threading.Lock()
         self._cache: dict[str, tuple[float, Principal]] = {}
+        self._forgotten = 0
 
     def authenticate(self, api_key: str | None) -> Principal:
         """The principal of a key. Unknown, revoked and expired keys fail alike."""
@@ -91,11 +113,14 @@ class Keys:
             return cached
         api_key = api_key.strip()
         self._cache.pop(api_key, None)
+        # What is read from here on may be older than a revocation that happens meanwhile.
+        checked_at, forgotten = time.monotonic(), self._forgotten
         principal = self._load(self._signer.hash_key(api_key))
         with self._lock:
             if len(self._cache) > 10_000:
                 self._cache.clear()
-            self._cache[api_key] = (time.monotonic(), principal)
+            if self._forgotten == forgotten:
+                self._cache[api_key] = (checked_at, principal)
         return principal
 
     def cached(self, api_key: str | None) -> Principal | None:
@@ -103,6 +128,12 @@ class Keys:
         entry = self._cache.get(api_key.strip()) if api_key else None
         fresh = entry is not None and time.monotonic() - entry[0] < CACHE_SECONDS
         return entry[1] if entry is not None and fresh else None
+
+    def forget(self) -> None:
+        """Check every key anew from now on: a change of keys is felt at once in this process."""
+        with self._lock:
+            self._forgotten += 1
+            self._cache.clear()
 
     def _load(self, digest: str) -> Principal:
         query = (
@@ -112,9 +143,8 @@ class Keys:
         )
         with self._db.read() as connection:
             row = connection.execute(query).mappings().first()
-        now = clock.now()
-        if row is None or not row["is_active"] or (row["expires_at"] and row["expires_at"] <= now):
-            raise Unauthorized("The API key is unknown, revoked or expired.", code="invalid_key")
+        if row is None or not works(row):
+            raise invalid_key()
         return Principal(
             organization_id=row["organization_id"],
             organization_uuid=row["organization_uuid"],
@@ -137,137 +167,207 @@ class Keys:
         principal: Principal,
         *,
         name: str,
-        role: Role,
+        role: Role | str,
+        user_id: str | None = None,
         credit_cap: int | None = None,
+        daily_credit_cap: int | None = None,
         toolsets: list[str] | None = None,
+        rate_limit: int | None = None,
+        max_concurrent: int | None = None,
+        max_response_tokens: int | None = None,
+        confirm_by: str | None = None,
         expires_at: datetime | None = None,
     ) -> tuple[str, KeyInfo]:
         """Make a key of the principal's organization; returns ``(secret, info)``. The secret is not kept.
 
-        Admins and owners make keys, and none grants a role above its own.
+        The key belongs to the member ``user_id``, else to whom the principal's key belongs. A limit that is
+        not given is the principal's own. Credits are not passed on so: a key with a credit cap gives away
+        what is said, out of its own cap, and nothing otherwise.
+
+        Raises ``Forbidden`` for a role or a limit above the principal's own (``limit_above_own``) or above
+        the member's role, ``NotFound`` for who is no member, ``InvalidInput`` for a bad name or value.
         """
-        self._require_admin(principal)
-        if not principal.role.covers(role):
-            raise Forbidden(f"A key with role {principal.role} cannot make a key with role {role}.")
-        if credit_cap is not None and credit_cap < 0:
-            raise InvalidInput("The credit cap must be 0 or more whole credits.")
-        if expires_at is not None and expires_at <= clock.now():
-            raise InvalidInput("The expiry lies in the past.", code="invalid_expiry")
+        require(principal, "keys.create")
+        name = clean_name(name, "Key name", max_length=MAX_NAME_LENGTH)
+        values = {
+            "role": role,
+            "credit_cap": credit_cap,
+            "daily_credit_cap": daily_credit_cap,
+            "toolsets": toolsets,
+            "rate_limit": rate_limit,
+            "max_concurrent": max_concurrent,
+            "max_response_tokens": max_response_tokens,
+            "confirm_by": confirm_by,
+            "expires_at": expires_at,
+        }
         with self._db.write() as connection:
+            actor = act(connection, principal, "keys.create")
+            wanted = Limits(**checked(values, tier_of(actor.tier)))
+            require_role_within(actor, wanted.role, "make a key")
+            limits = inherited(wanted, actor.limits)
+            require_within(limits, actor.limits)
+            owner = _member(connection, actor, user_id) if user_id is not None else actor.user_id
+            _require_role_of_member(connection, actor.organization_id, owner, limits.role)
+            hand_over(connection, actor.id, total=limits.credit_cap or 0, daily=limits.daily_credit_cap or 0)
             secret = insert_key(
                 connection,
                 self._signer,
-                organization_id=principal.organization_id,
-                name=clean_name(name, "Key name", max_length=100),
-                role=role,
-                credit_cap=credit_cap,
-                toolsets=toolsets,
-                expires_at=expires_at,
+                organization_id=actor.organization_id,
+                name=name,
+                role=limits.role,
+                limits=limits,
+                user_id=owner,
             )
-            row = connection.execute(
-                sa.select(api_keys).where(api_keys.c.hash == self._signer.hash_key(secret))
-            ).mappings()
-            return secret, _info(row.one())
+            return secret, key_by_hash(connection, self._signer.hash_key(secret))
 
     def list(self, principal: Principal) -> list[KeyInfo]:
         """The organization's keys, oldest first."""
-        self._require_admin(principal)
-        query = (
-            sa.select(api_keys)
-            .where(api_keys.c.organization_id == principal.organization_id)
-            .order_by(api_keys.c.id)
-        )
+        require(principal, "keys.list")
         with self._db.read() as connection:
-            return [_info(row) for row in connection.execute(query).mappings()]
+            return list_keys(connection, principal.organization_id)
 
     def get(self, principal: Principal, *, prefix: str) -> KeyInfo:
         """One key by its id or its 12-character prefix."""
-        found = [k for k in self.list(principal) if prefix in {k.id, k.prefix}]
-        if len(found) != 1:
-            raise NotFound(
-                f"No single key has the id or prefix {printable(prefix[:40])!r}.",
-                fix="List the keys with `tintype keys list` and use the id.",
+        require(principal, "keys.get")
+        with self._db.read() as connection:
+            return key_info(find_key(connection, principal.organization_id, prefix))
+
+    def update(self, principal: Principal, prefix: str, **changes: Unpack[KeyChanges]) -> KeyInfo:
+        """Change a key, by its id or its 12-character prefix; what is not named stays. None lifts a limit.
+
+        Narrowing is free to whoever covers the key's role. What widens a key in anything, or switches it on
+        again, must leave it within the principal's own limits, and no key widens itself. Credits that are
+        added come out of the principal's own cap, where it has one. Other processes follow within half a
+        second.
+
+        Raises what ``create`` raises, and ``Conflict`` for the last owner key (``last_owner_key``) and for
+        switching on a key whose member is gone (``member_removed``).
+        """
+        require(principal, "keys.update")
+        given = dict(changes)
+        if not given:
+            raise InvalidInput(
+                "Nothing to change was named.",
+                code="nothing_to_change",
+                fix=f"Name one of: {', '.join(KeyChanges.__annotations__)}.",
             )
-        return found[0]
+        with self._db.write() as connection:
+            actor = act(connection, principal, "keys.update")
+            before = find_key(connection, actor.organization_id, prefix)
+            require_role_within(actor, Role(before["role"]), "change a key")
+            switched = {name: given.pop(name) for name in ("name", "is_active") if name in given}
+            if "name" in switched:
+                switched["name"] = clean_name(str(switched["name"]), "Key name", max_length=MAX_NAME_LENGTH)
+            if not isinstance(switched.get("is_active", True), bool):
+                raise InvalidInput("is_active is true or false.", code="invalid_limit")
+            new = replace(Limits.of(before), **checked(given, tier_of(actor.tier)))
+            require_role_within(actor, new.role, "make a key")
+            active = bool(switched.get("is_active", before["is_active"]))
+            _allow(connection, actor, before, new, active=active)
+            connection.execute(
+                sa.update(api_keys)
+                .where(api_keys.c.id == before["id"])
+                .values(**switched, **new.as_columns())
+            )
+            _narrow_invites(connection, before["uuid"], new, active=active)
+            require_owner_key_left(connection, before)
+            after = key_info(find_key(connection, actor.organization_id, before["uuid"]))
+        self.forget()
+        return after
 
     def revoke(self, principal: Principal, *, prefix: str) -> KeyInfo:
-        """Switch a key off. Other processes follow within half a second.
+        """Switch a key off. Other processes follow within half a second. Revoking twice does no harm.
 
         ``Conflict`` for the last owner key that works: without one, nobody could make another.
         """
-        info = self.get(principal, prefix=prefix)
-        if not principal.role.covers(info.role):
-            raise Forbidden(f"A key with role {principal.role} cannot revoke a key with role {info.role}.")
+        require(principal, "keys.revoke")
         with self._db.write() as connection:
-            owners = connection.execute(
-                sa.select(api_keys.c.uuid)
-                .where(
-                    api_keys.c.organization_id == principal.organization_id,
-                    api_keys.c.role == Role.OWNER.value,
-                    api_keys.c.is_active,
-                    sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > clock.now()),
-                )
-                .order_by(api_keys.c.id)
-                # Two owners who revoke each other's keys at once must not both find the other's at work.
-                .with_for_update()
-            ).scalars()
-            if list(owners) == [info.id]:
-                raise Conflict(
-                    f"Key {info.prefix}… is the organization's last owner key.",
-                    code="last_owner_key",
-                    fix="Make another owner key first (`tintype keys create --role owner`).",
-                )
-            connection.execute(sa.update(api_keys).where(api_keys.c.uuid == info.id).values(is_active=False))
-        with self._lock:
-            self._cache.clear()
-        return self.get(principal, prefix=info.id)
-
-    @staticmethod
-    def _require_admin(principal: Principal) -> None:
-        if not principal.role.covers(Role.ADMIN):
-            raise Forbidden("Managing API keys needs the role admin.")
+            actor = act(connection, principal, "keys.revoke")
+            before = find_key(connection, actor.organization_id, prefix)
+            require_role_within(actor, Role(before["role"]), "revoke a key")
+            connection.execute(
+                sa.update(api_keys).where(api_keys.c.id == before["id"]).values(is_active=False)
+            )
+            void_invites(connection, [before["uuid"]])
+            require_owner_key_left(connection, before)
+            after = key_info(find_key(connection, actor.organization_id, before["uuid"]))
+        self.forget()
+        return after
 
 
-def insert_key(
-    connection: sa.Connection,
-    signer: Signer,
-    *,
-    organization_id: int,
-    name: str,
-    role: Role,
-    credit_cap: int | None = None,
-    toolsets: list[str] | None = None,
-    expires_at: datetime | None = None,
-) -> str:
-    """Insert a key inside a transaction of the caller's; returns the secret."""
-    secret = KEY_PREFIX + secrets.token_urlsafe(32)
-    connection.execute(
-        sa.insert(api_keys).values(
-            uuid=clock.new_id(),
-            organization_id=organization_id,
-            name=name,
-            prefix=secret[:SHOWN_PREFIX_LENGTH],
-            hash=signer.hash_key(secret),
-            role=role.value,
-            credit_cap=credit_cap,
-            toolsets=toolsets,
-            expires_at=expires_at,
-            created_at=clock.now(),
+def _allow(
+    connection: sa.Connection, actor: Actor, before: sa.RowMapping, new: Limits, *, active: bool
+) -> None:
+    """Refuse a change that widens a key beyond the actor, and take what it gives off the actor's caps."""
+    old, worked = Limits.of(before), works(before)
+    will_work = active and (new.expires_at is None or new.expires_at > clock.now())
+    widened = new.beyond(old)
+    if will_work and not worked:
+        widened.append("is_active")
+    if not widened:
+        return
+    if before["id"] == actor.id:
+        raise Forbidden(
+            f"A key does not widen its own limits: {', '.join(widened)}.",
+            code="own_key",
+            fix="Use another key that has more.",
+            details={"limits": widened},
         )
-    )
-    return secret
+    # The whole of it, not only what was changed: two keys' separate limits may not add up to a third's.
+    require_within(new, actor.limits)
+    _require_role_of_member(connection, actor.organization_id, before["user_id"], new.role)
+    used = before["credits_used"]
+    given = {
+        "total": spendable(new.credit_cap, used, works=will_work)
+        - spendable(old.credit_cap, used, works=worked),
+        "daily": spendable(new.daily_credit_cap, 0, works=will_work)
+        - spendable(old.daily_credit_cap, 0, works=worked),
+    }
+    hand_over(connection, actor.id, **{which: max(0, credits) for which, credits in given.items()})
 
 
-def _info(row: sa.RowMapping) -> KeyInfo:
-    return KeyInfo(
-        id=row["uuid"],
-        name=row["name"],
-        prefix=row["prefix"],
-        role=Role(row["role"]),
-        is_active=row["is_active"],
-        created_at=row["created_at"],
-        last_used_at=row["last_used_at"],
-        expires_at=row["expires_at"],
-        credit_cap=row["credit_cap"],
-        credits_used=row["credits_used"],
-    )
+def _narrow_invites(connection: sa.Connection, key_uuid: str, new: Limits, *, active: bool) -> None:
+    void_invites(connection, [key_uuid], above=new.role if active else None)
+    if new.expires_at is not None:
+        shorten_invites(connection, key_uuid, new.expires_at)
+
+
+def _member(connection: sa.Connection, actor: Actor, user_id: str) -> int:
+    """The row of a member's user."""
+    found = connection.execute(
+        sa.select(users.c.id)
+        .join(memberships, memberships.c.user_id == users.c.id)
+        .where(
+            users.c.uuid == printable(user_id),
+            memberships.c.organization_id == actor.organization_id,
+            memberships.c.removed_at.is_(None),
+        )
+    ).scalar()
+    if found is None:
+        raise NotFound(
+            f"No member has the user id {printable(user_id[:40])!r}.",
+            code="member_not_found",
+            fix="List the members with `tintype members list`.",
+        )
+    return int(found)
+
+
+def _require_role_of_member(
+    connection: sa.Connection, organization_id: int, user_id: int | None, role: Role
+) -> None:
+    """A member's keys have no role above the member's own, and none works once the member is gone."""
+    if user_id is None:
+        return
+    most = member_role(connection, organization_id, user_id)
+    if most is None:
+        raise Conflict(
+            "The member that this key belongs to was removed.",
+            code="member_removed",
+            fix="Make a new key, or invite the member again.",
+        )
+    if not most.covers(role):
+        raise Forbidden(
+            f"The key's member has the role {most}, so the key cannot have {role}.",
+            fix="Raise the member's role first (`tintype members set-role`).",
+            details={"required_role": role.value, "role": most.value},
+        )

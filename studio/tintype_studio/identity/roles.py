@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from tintype_studio.errors import InvalidInput
+from tintype_studio.names import printable
+
 
 class Role(StrEnum):
     """What a key may do; each role may do all that the ones before it may."""
@@ -28,3 +31,20 @@ class Role(StrEnum):
 
 
 _RANKS = {role: rank for rank, role in enumerate(Role)}
+
+
+def parse_role(role: Role | str) -> Role:
+    """A role by its name; ``InvalidInput`` for anything else."""
+    try:
+        return Role(role)
+    except ValueError:
+        raise InvalidInput(
+            f"There is no role {printable(str(role)[:40])!r}.",
+            code="invalid_role",
+            fix=f"Use one of: {', '.join(Role)}.",
+        ) from None
+
+
+def roles_above(role: Role) -> list[Role]:
+    """The roles that ``role`` does not cover, lowest first."""
+    return [other for other in Role if not role.covers(other)]

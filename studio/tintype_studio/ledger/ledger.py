@@ -2,13 +2,12 @@
 
 ``accounts.balance`` is the sum of the entries; ``held`` is the part promised to calls that run now. Each
 step is one transaction whose conditions stand in the UPDATE itself, so concurrent callers cannot overdraw
-on any database.
+on any database. A capture stands in the transaction of the work that it pays for.
 """
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +15,11 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import InvalidInput, PaymentRequired
+from tintype_studio.errors import Conflict, InvalidInput, NotFound, PaymentRequired, Unavailable
 from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.permissions import require
+from tintype_studio.ledger import allowance
+from tintype_studio.ledger.amounts import whole_credits
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.tables import accounts, api_keys, holds, ledger_entries
@@ -41,6 +43,8 @@ class Balance:
 
     credits_remaining: int
     credits_monthly_allowance: int
+    credits_reset_at: datetime | None
+    """When what was spent of the allowance comes back."""
     recent_history: list[Entry]
 
 
@@ -61,47 +65,91 @@ class Ledger:
         self._unreleased: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def available(self, principal: Principal) -> int:
-        """Credits that this key can spend now: the balance less holds, within the key's own cap."""
+        """Credits that this key can spend now: the balance less holds, within the key's own caps."""
         with self._db.read() as connection:
             return self._available(connection, principal)
 
     def _available(self, connection: sa.Connection, principal: Principal) -> int:
-        account = connection.execute(
-            sa.select(accounts.c.balance - accounts.c.held).where(
-                accounts.c.organization_id == principal.organization_id
-            )
-        ).scalar_one()
-        key = connection.execute(
-            sa.select(api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held).where(
-                api_keys.c.id == principal.key_id
-            )
-        ).scalar()
-        return max(0, int(account if key is None else min(account, key)))
+        account = allowance.read(connection, principal.organization_id)
+        left = [account.balance + account.due_refill(clock.now()) - account.held]
+        caps = connection.execute(
+            sa.select(
+                api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held,
+                api_keys.c.daily_credit_cap - _spent_today(clock.now()) - api_keys.c.credits_held,
+            ).where(api_keys.c.id == principal.key_id)
+        ).one()
+        left += [cap for cap in caps if cap is not None]
+        return max(0, min(int(part) for part in left))
 
     def balance(self, principal: Principal, *, history: int = 20) -> Balance:
         """The organization's balance as this key may spend it."""
         with self._db.read() as connection:
-            allowance = connection.execute(
-                sa.select(accounts.c.monthly_allowance).where(
-                    accounts.c.organization_id == principal.organization_id
-                )
-            ).scalar_one()
-            rows = connection.execute(
-                sa.select(ledger_entries)
-                .where(ledger_entries.c.organization_id == principal.organization_id)
-                .order_by(ledger_entries.c.id.desc())
-                .limit(history)
-            ).mappings()
+            account = allowance.read(connection, principal.organization_id)
             return Balance(
                 credits_remaining=self._available(connection, principal),
-                credits_monthly_allowance=allowance,
-                recent_history=[_entry(row) for row in rows],
+                credits_monthly_allowance=account.monthly_allowance,
+                credits_reset_at=account.next_reset(clock.now()),
+                recent_history=_entries(connection, principal, limit=history, offset=0),
             )
+
+    def history(self, principal: Principal, *, limit: int = 50, offset: int = 0) -> list[Entry]:
+        """The organization's entries, newest first."""
+        with self._db.read() as connection:
+            return _entries(connection, principal, limit=limit, offset=offset)
+
+    def grant(
+        self, principal: Principal, amount: int, *, description: str = "", reference: str | None = None
+    ) -> Entry:
+        """Add credits to the organization. ``reference`` makes a repeated grant happen once.
+
+        Needs the role owner. ``Conflict`` when the reference stands for another amount.
+        """
+        require(principal, "credits.grant")
+        whole_credits(amount, "A grant", least=1)
+        with self._db.write() as connection:
+            allowance.refill(connection, principal.organization_id)
+            balance = _add_to_balance(connection, principal.organization_id, amount)
+            row = (
+                connection.execute(
+                    self._db.insert_ignore(ledger_entries)
+                    .values(
+                        uuid=clock.new_id(),
+                        organization_id=principal.organization_id,
+                        operation="grant",
+                        amount=amount,
+                        balance_after=balance,
+                        description=description[:200] or None,
+                        reference=reference,
+                        created_at=clock.now(),
+                    )
+                    .returning(ledger_entries)
+                )
+                .mappings()
+                .first()
+            )
+            if row is None:
+                _add_to_balance(connection, principal.organization_id, -amount)
+                row = (
+                    connection.execute(
+                        sa.select(ledger_entries).where(
+                            ledger_entries.c.organization_id == principal.organization_id,
+                            ledger_entries.c.reference == reference,
+                        )
+                    )
+                    .mappings()
+                    .one()
+                )
+                if row["amount"] != amount:
+                    raise Conflict(
+                        f"Reference {str(reference)[:80]!r} stands for a grant of {row['amount']} credits.",
+                        code="reference_used",
+                        fix="Use a new reference for another grant.",
+                    )
+            return _entry(row)
 
     def hold(self, principal: Principal, *, call_id: str, operation: str, amount: int) -> None:
         """Set ``amount`` credits aside for a call, or raise ``PaymentRequired`` and change nothing."""
-        if amount <= 0:
-            raise InvalidInput("A hold must be for at least one credit.")
+        whole_credits(amount, "A hold", least=1)
         self._release_left_over()
         try:
             self._insert_hold(principal, call_id, operation, amount)
@@ -113,18 +161,18 @@ class Ledger:
                 required=amount,
                 remaining=remaining,
                 code="key_cap_reached" if refused.by_key else None,
+                fix="Ask an admin to raise the key's cap (`tintype keys update`), or choose a cheaper call."
+                if refused.by_key
+                else None,
             ) from None
 
     def _insert_hold(self, principal: Principal, call_id: str, operation: str, amount: int) -> None:
-        with self._db.write() as connection:
-            account_ok = connection.execute(
-                sa.update(accounts)
-                .where(
-                    accounts.c.organization_id == principal.organization_id,
-                    accounts.c.balance - accounts.c.held >= amount,
-                )
-                .values(held=accounts.c.held + amount)
-            ).rowcount
+        now = clock.now()
+        # Not durable: a hold means nothing without the process that made it.
+        with self._db.write(durable=False) as connection:
+            account_ok = _hold_in_account(connection, principal, amount, now)
+            if not account_ok and allowance.refill(connection, principal.organization_id):
+                account_ok = _hold_in_account(connection, principal, amount, now)
             key_ok = connection.execute(
                 sa.update(api_keys)
                 .where(
@@ -133,11 +181,15 @@ class Ledger:
                         api_keys.c.credit_cap.is_(None),
                         api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held >= amount,
                     ),
+                    sa.or_(
+                        api_keys.c.daily_credit_cap.is_(None),
+                        api_keys.c.daily_credit_cap - _spent_today(now) - api_keys.c.credits_held >= amount,
+                    ),
                 )
                 .values(credits_held=api_keys.c.credits_held + amount)
             ).rowcount
             if not account_ok or not key_ok:
-                raise _Refused(by_key=bool(account_ok))
+                raise _Refused(by_key=account_ok)
             connection.execute(
                 sa.insert(holds).values(
                     organization_id=principal.organization_id,
@@ -146,7 +198,7 @@ class Ledger:
                     instance=self._liveness.instance,
                     operation=operation,
                     amount=amount,
-                    created_at=clock.now(),
+                    created_at=now,
                 )
             )
 
@@ -155,42 +207,78 @@ class Ledger:
 
         A second capture of the same call charges nothing.
         """
+        with self._db.write() as connection:
+            hold = _take_hold(connection, call_id)
+            return 0 if hold is None else _settle(connection, hold, amount, description)
 
-        def charge(connection: sa.Connection, hold: sa.RowMapping) -> int:
-            charged = min(amount, int(hold["amount"]))
-            if charged <= 0:
-                return 0
-            balance = connection.execute(
-                sa.update(accounts)
-                .where(accounts.c.organization_id == hold["organization_id"])
-                .values(balance=accounts.c.balance - charged)
-                .returning(accounts.c.balance)
-            ).scalar_one()
-            connection.execute(
-                sa.update(api_keys)
-                .where(api_keys.c.id == hold["api_key_id"])
-                .values(credits_used=api_keys.c.credits_used + charged)
+    def capture_in(
+        self, connection: sa.Connection, call_id: str, amount: int, *, description: str | None = None
+    ) -> int:
+        """Charge in the transaction of the work that is paid for; ``Unavailable`` when the hold is gone."""
+        hold = _take_hold(connection, call_id)
+        if hold is None:
+            raise Unavailable(
+                "The credits that were set aside for this call are gone; nothing was changed.",
+                code="hold_lost",
+                fix="Send the call again.",
             )
-            connection.execute(
-                sa.insert(ledger_entries).values(
-                    uuid=clock.new_id(),
-                    organization_id=hold["organization_id"],
-                    api_key_id=hold["api_key_id"],
-                    call_id=call_id,
-                    operation=hold["operation"],
-                    amount=-charged,
-                    balance_after=balance,
-                    description=description,
-                    created_at=clock.now(),
-                )
-            )
-            return charged
-
-        return self._settle(call_id, charge)
+        return _settle(connection, hold, amount, description)
 
     def release(self, call_id: str) -> None:
         """Free a hold without a charge. Freeing twice does nothing."""
-        self._settle(call_id, lambda _connection, _hold: 0)
+        with self._db.write(durable=False) as connection:
+            hold = _take_hold(connection, call_id)
+            if hold is not None:
+                _settle(connection, hold, 0, None)
+
+    def refund(
+        self, principal: Principal, call_id: str, amount: int | None = None, *, description: str = ""
+    ) -> int:
+        """Give back what a call was charged, whole or a part, once; returns what was given back.
+
+        A second refund of the same call gives nothing. ``NotFound`` when nothing was charged.
+        """
+        with self._db.write() as connection:
+            charge = (
+                connection.execute(
+                    sa.select(ledger_entries).where(
+                        ledger_entries.c.call_id == call_id,
+                        ledger_entries.c.organization_id == principal.organization_id,
+                        ledger_entries.c.amount < 0,
+                    )
+                )
+                .mappings()
+                .first()
+            )
+            if charge is None:
+                raise NotFound("This call was not charged.", code="charge_not_found")
+            amount = -charge["amount"] if amount is None else amount
+            whole_credits(amount, "A refund", least=1, most=-charge["amount"])
+            balance = _add_to_balance(connection, principal.organization_id, amount)
+            made = connection.execute(
+                self._db.insert_ignore(ledger_entries)
+                .values(
+                    uuid=clock.new_id(),
+                    organization_id=principal.organization_id,
+                    api_key_id=charge["api_key_id"],
+                    operation=f"{charge['operation']}_refund",
+                    amount=amount,
+                    balance_after=balance,
+                    description=description[:200] or None,
+                    refund_of=charge["id"],
+                    created_at=clock.now(),
+                )
+                .returning(ledger_entries.c.id)
+            ).first()
+            if made is None:
+                _add_to_balance(connection, principal.organization_id, -amount)
+                return 0
+            connection.execute(
+                sa.update(api_keys)
+                .where(api_keys.c.id == charge["api_key_id"])
+                .values(credits_used=api_keys.c.credits_used - amount)
+            )
+            return amount
 
     def release_later(self, call_id: str) -> None:
         """Free a hold now, or, while the database does not take it, before this process's next hold."""
@@ -204,36 +292,112 @@ class Ledger:
             with suppress(queue.Empty):
                 self.release_later(self._unreleased.get_nowait())
 
-    def _settle(self, call_id: str, charge: Callable[[sa.Connection, sa.RowMapping], int]) -> int:
-        with self._db.write() as connection:
-            hold = (
-                connection.execute(sa.delete(holds).where(holds.c.call_id == call_id).returning(holds))
-                .mappings()
-                .first()
-            )
-            if hold is None:
-                return 0
-            # The hold goes first: a check constraint forbids a balance below what is held.
-            connection.execute(
-                sa.update(accounts)
-                .where(accounts.c.organization_id == hold["organization_id"])
-                .values(held=accounts.c.held - hold["amount"])
-            )
-            connection.execute(
-                sa.update(api_keys)
-                .where(api_keys.c.id == hold["api_key_id"])
-                .values(credits_held=api_keys.c.credits_held - hold["amount"])
-            )
-            return charge(connection, hold)
-
     def release_dead(self) -> int:
-        """Free the holds of processes that died; returns how many. Called at every start."""
+        """Free the holds of processes that died; returns how many. Called at starts, and now and then."""
         with self._db.read() as connection:
             rows = connection.execute(sa.select(holds.c.call_id, holds.c.instance)).all()
         dead = [row.call_id for row in rows if self._liveness.is_dead(row.instance)]
         for call_id in dead:
             self.release(call_id)
         return len(dead)
+
+
+def _spent_today(now: datetime) -> sa.ScalarSelect[int]:
+    """What the key of the surrounding statement was charged since midnight UTC, refunds taken off."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return (
+        sa.select(sa.func.coalesce(-sa.func.sum(ledger_entries.c.amount), 0))
+        .where(ledger_entries.c.api_key_id == api_keys.c.id, ledger_entries.c.created_at >= midnight)
+        .correlate(api_keys)
+        .scalar_subquery()
+    )
+
+
+def _hold_in_account(connection: sa.Connection, principal: Principal, amount: int, now: datetime) -> bool:
+    """Whether the account took the hold; not while a refill is due, which comes first."""
+    return bool(
+        connection.execute(
+            sa.update(accounts)
+            .where(
+                accounts.c.organization_id == principal.organization_id,
+                accounts.c.balance - accounts.c.held >= amount,
+                sa.or_(accounts.c.reset_at.is_(None), accounts.c.reset_at > now),
+            )
+            .values(held=accounts.c.held + amount)
+        ).rowcount
+    )
+
+
+def _add_to_balance(connection: sa.Connection, organization_id: int, amount: int) -> int:
+    return int(
+        connection.execute(
+            sa.update(accounts)
+            .where(accounts.c.organization_id == organization_id)
+            .values(balance=accounts.c.balance + amount)
+            .returning(accounts.c.balance)
+        ).scalar_one()
+    )
+
+
+def _take_hold(connection: sa.Connection, call_id: str) -> sa.RowMapping | None:
+    return (
+        connection.execute(sa.delete(holds).where(holds.c.call_id == call_id).returning(holds))
+        .mappings()
+        .first()
+    )
+
+
+def _settle(connection: sa.Connection, hold: sa.RowMapping, amount: int, description: str | None) -> int:
+    """Free a hold that was taken, and charge ``amount`` of it. Returns what was charged."""
+    held, charged = int(hold["amount"]), max(0, min(amount, int(hold["amount"])))
+    balance = connection.execute(
+        sa.update(accounts)
+        .where(accounts.c.organization_id == hold["organization_id"])
+        .values(
+            held=accounts.c.held - held,
+            balance=accounts.c.balance - charged,
+            allowance_left=sa.case(
+                (accounts.c.allowance_left > charged, accounts.c.allowance_left - charged), else_=0
+            ),
+        )
+        .returning(accounts.c.balance)
+    ).scalar_one()
+    connection.execute(
+        sa.update(api_keys)
+        .where(api_keys.c.id == hold["api_key_id"])
+        .values(
+            credits_held=api_keys.c.credits_held - held,
+            credits_used=api_keys.c.credits_used + charged,
+        )
+    )
+    if charged:
+        connection.execute(
+            sa.insert(ledger_entries).values(
+                uuid=clock.new_id(),
+                organization_id=hold["organization_id"],
+                api_key_id=hold["api_key_id"],
+                call_id=hold["call_id"],
+                operation=hold["operation"],
+                amount=-charged,
+                balance_after=balance,
+                description=description,
+                created_at=clock.now(),
+            )
+        )
+    return charged
+
+
+def _entries(connection: sa.Connection, principal: Principal, *, limit: int, offset: int) -> list[Entry]:
+    if not 0 <= limit <= 1000 or offset < 0:
+        raise InvalidInput("limit is 0 to 1000, offset 0 or more.")
+    rows = connection.execute(
+        sa.select(ledger_entries)
+        .where(ledger_entries.c.organization_id == principal.organization_id)
+        .order_by(ledger_entries.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    ).mappings()
+    return [_entry(row) for row in rows]
 
 
 def _entry(row: sa.RowMapping) -> Entry:

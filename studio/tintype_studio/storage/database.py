@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -128,6 +128,16 @@ class Database:
         """``INSERT … ON CONFLICT DO NOTHING`` in this database's own words."""
         builder = sqlite.insert if self.is_sqlite else postgresql.insert
         return builder(table).on_conflict_do_nothing()
+
+    def upsert(
+        self, table: sa.Table, *, keys: Sequence[sa.Column[Any]], values: Sequence[str]
+    ) -> sqlite.Insert | postgresql.Insert:
+        """``INSERT … ON CONFLICT (keys) DO UPDATE`` of the named columns, in this database's own words."""
+        if self.is_sqlite:
+            lite = sqlite.insert(table)
+            return lite.on_conflict_do_update(keys, set_={v: lite.excluded[v] for v in values})
+        server = postgresql.insert(table)
+        return server.on_conflict_do_update(index_elements=keys, set_={v: server.excluded[v] for v in values})
 
     def close(self) -> None:
         """Release the connections."""

@@ -66,10 +66,30 @@ class Signer:
     def __init__(self, secret: bytes) -> None:
         self._pepper = hmac.digest(secret, b"tintype api-key pepper", "sha256")
         self._url_key = hmac.digest(secret, b"tintype signed url", "sha256")
+        self._seal_key = hmac.digest(secret, b"tintype sealed data", "sha256")
+        self.state_key = hmac.digest(secret, b"tintype mcp request state", "sha256")
+        """Seals what MCP clients carry for us between two rounds; the same in every process."""
 
     def hash_key(self, api_key: str) -> str:
         """HMAC-SHA256 of an API key, hex. Keys are 256 random bits, so a slow hash would buy nothing."""
         return hmac.digest(self._pepper, api_key.encode("utf-8", "replace"), "sha256").hex()
+
+    def seal(self, data: bytes) -> bytes:
+        """Encrypt data that the database keeps for a while (AES-256-GCM, the nonce in front)."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = os.urandom(12)
+        return nonce + AESGCM(self._seal_key).encrypt(nonce, data, None)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """What ``seal`` was given; ``Unavailable`` when the workspace's secret is another one now."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            return AESGCM(self._seal_key).decrypt(sealed[:12], sealed[12:], None)
+        except InvalidTag as error:
+            raise _damaged() from error
 
     def token(self, claims: dict[str, str | int], ttl_seconds: int) -> str:
         """A URL-safe token that carries ``claims`` until it expires."""

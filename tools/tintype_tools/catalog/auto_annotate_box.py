@@ -9,7 +9,7 @@ from pydantic import Field
 from tintype_studio.annotations.geometry import BoundingBox, Label
 from tintype_studio.identity.roles import Role
 from tintype_studio.ledger.prices import price_of
-from tintype_tools.call import Call, Output
+from tintype_tools.call import Affected, Call, Output, Plan
 from tintype_tools.shapes import Annotations, DatasetName
 from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
 
@@ -49,6 +49,13 @@ def quote(_args: AutoAnnotateBoxArgs) -> Quote:
     return Quote(OPERATION, price_of(OPERATION).total(1))
 
 
+def plan(args: AutoAnnotateBoxArgs, call: Call) -> Plan:
+    """One prompt on one image; nothing is saved."""
+    dataset = call.studio.datasets.get(call.principal, args.dataset_name)
+    sample = call.studio.samples.find(dataset, args.image_filename)
+    return Plan((Affected("prompt.answered", 1, dataset.name, sample.filename),))
+
+
 def handle(args: AutoAnnotateBoxArgs, call: Call) -> Output:
     """Segment; only an answer with an annotation is charged."""
     dataset = call.studio.datasets.get(call.principal, args.dataset_name)
@@ -77,15 +84,15 @@ TOOL = ToolSpec(
     toolset="auto_annotate",
     description=(
         "Use when you know roughly where an object is and want its exact outline: give a rough box, get a "
-        "polygon (or a tightened box) with a score. Works without model weights. Nothing is saved: collect "
-        "the annotations of an image and send them with save_annotations. Costs 1 credit per answer; an "
-        "answer without a detection is free."
+        "polygon (or a tightened box) with a score. Nothing is saved: collect an image's annotations and "
+        "send them with save_annotations. Costs 1 credit per answer; without a detection it is free."
     ),
     args=AutoAnnotateBoxArgs,
     result=AutoAnnotateBoxResult,
     required_role=Role.MEMBER,
     credit_cost=1,
     quote=quote,
+    plan=plan,
     idempotent=False,
     effect=Effect.SPEND,
     handler=handle,

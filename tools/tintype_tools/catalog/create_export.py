@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tintype_studio.exports.service import ExportOptions
 from tintype_studio.identity.roles import Role
-from tintype_tools.call import Call
+from tintype_tools.call import Affected, Call, Plan
 from tintype_tools.shapes import DatasetName, ExportShape
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
@@ -31,18 +31,32 @@ class CreateExportArgs(Args):
     ] = "complete"
 
 
+def plan(args: CreateExportArgs, call: Call) -> Plan:
+    """How many images would be exported."""
+    images = call.studio.exports.survey(
+        call.principal, dataset_name=args.dataset_name, name=args.name, options=_options(args)
+    )
+    return Plan(
+        (Affected("export.created", 1, args.dataset_name, args.name, {"images": images}),), undoable=False
+    )
+
+
+def _options(args: CreateExportArgs) -> ExportOptions:
+    return ExportOptions(
+        format=args.format,
+        include_images=args.include_images,
+        class_filter=args.class_filter,
+        status_filter=args.status_filter,
+    )
+
+
 def handle(args: CreateExportArgs, call: Call) -> ExportShape:
     """Build."""
     export = call.studio.exports.create(
         call.principal,
         dataset_name=args.dataset_name,
         name=args.name,
-        options=ExportOptions(
-            format=args.format,
-            include_images=args.include_images,
-            class_filter=args.class_filter,
-            status_filter=args.status_filter,
-        ),
+        options=_options(args),
         progress=call.progress,
     )
     return ExportShape.of(export, call)
@@ -63,5 +77,7 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    atomic=False,
+    plan=plan,
     handler=handle,
 )

@@ -41,8 +41,8 @@ TOOL = ToolSpec(
     category=Category.DATASETS,
     toolset="datasets",
     description=(
-        "Use when the user asks to delete a whole dataset, with its images, annotations and exports. First "
-        "tell the user what will be removed and get their word."
+        "Use when the user asks to delete a whole dataset, with its images, annotations and exports. Needs "
+        "the user's confirmation; undo_call brings it back."
     ),
     args=DeleteDatasetArgs,
     result=DeleteDatasetResult,

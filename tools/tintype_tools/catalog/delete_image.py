@@ -36,8 +36,8 @@ TOOL = ToolSpec(
     category=Category.IMAGES,
     toolset="images",
     description=(
-        "Use when the user asks to remove one image and its annotations from a dataset. First tell the user "
-        "which image it is and get their word."
+        "Use when the user asks to remove one image and its annotations. Needs the user's confirmation; "
+        "undo_call brings it back. A member deletes only its own."
     ),
     args=DeleteImageArgs,
     result=DeleteImageResult,

@@ -14,7 +14,7 @@ from pydantic import Field
 from tintype_studio.errors import Conflict, Unavailable
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import printable
-from tintype_tools.call import Call
+from tintype_tools.call import Affected, Call, Plan
 from tintype_tools.shapes import DatasetName
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
@@ -33,6 +33,19 @@ class DownloadExportResult(Result):
     output_path: str
     file_size: int
     sha256: str
+
+
+def plan(args: DownloadExportArgs, call: Call) -> Plan:
+    """One file that would be written, unless it is there."""
+    target = call.files.target(args.output_path)
+    export, _chunks = call.studio.exports.open(call.principal, args.dataset_name, args.export_name)
+    if target.exists():
+        _require_same(target, export.sha256 or "")
+    written = not target.exists()
+    detail = {"size": export.file_size or 0}
+    return Plan(
+        (Affected("file.written", int(written), args.dataset_name, target.name, detail),), undoable=False
+    )
 
 
 def handle(args: DownloadExportArgs, call: Call) -> DownloadExportResult:
@@ -100,5 +113,7 @@ TOOL = ToolSpec(
     required_role=Role.VIEWER,
     idempotent=True,
     effect=Effect.WRITE,
+    atomic=False,
+    plan=plan,
     handler=handle,
 )

@@ -60,7 +60,7 @@ TOOL = ToolSpec(
     toolset="credits",
     description=(
         "Use when paid work is planned: tells what an operation of the price list costs for a quantity, and "
-        "whether the balance covers it now. Costs nothing and reserves nothing."
+        "whether the balance covers it now. Reserves nothing."
     ),
     args=EstimateCreditCostArgs,
     result=EstimateCreditCostResult,

@@ -29,6 +29,7 @@ class GetCreditBalanceResult(Result):
 
     credits_remaining: int
     credits_monthly_allowance: int
+    credits_reset_at: datetime | None = None
     recent_history: list[LedgerEntryShape]
 
 
@@ -38,6 +39,7 @@ def handle(_args: GetCreditBalanceArgs, call: Call) -> GetCreditBalanceResult:
     return GetCreditBalanceResult(
         credits_remaining=balance.credits_remaining,
         credits_monthly_allowance=balance.credits_monthly_allowance,
+        credits_reset_at=balance.credits_reset_at,
         recent_history=[
             LedgerEntryShape(
                 id=e.id,
@@ -58,8 +60,7 @@ TOOL = ToolSpec(
     category=Category.CREDITS,
     toolset="credits",
     description=(
-        "Use when you need to know how many credits can be spent, before paid work or when the user asks. "
-        "Credits held by running calls and the key's own cap are taken into account."
+        "Use when you need to know how many credits can be spent now, before paid work or when the user asks."
     ),
     args=GetCreditBalanceArgs,
     result=GetCreditBalanceResult,

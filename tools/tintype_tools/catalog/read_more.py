@@ -50,7 +50,7 @@ TOOL = ToolSpec(
     toolset="results",
     description=(
         "Use when an answer carries `_truncated` and you need the part that was left out: pass its cursor. "
-        "Cursors last one hour. Prefer narrower arguments when only a few items matter."
+        "Cursors last one hour."
     ),
     args=ReadMoreArgs,
     result=ReadMoreResult,

@@ -40,7 +40,7 @@ class SaveAnnotationsResult(Result):
 
 def handle(args: SaveAnnotationsArgs, call: Call) -> SaveAnnotationsResult:
     """Save."""
-    saved = call.studio.documents.save(call.principal, args.image_uuid, args.annotations, call_id=call.id)
+    saved = call.studio.documents.save(call.principal, args.image_uuid, args.annotations)
     return SaveAnnotationsResult(
         image_id=saved.image_id,
         previous_count=saved.previous_count,

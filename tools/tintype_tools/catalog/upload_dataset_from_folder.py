@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tintype_studio.identity.roles import Role
-from tintype_tools.call import Call
+from tintype_tools.call import Affected, Call, Plan
 from tintype_tools.shapes import DatasetName
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
@@ -44,11 +44,27 @@ class UploadDatasetFromFolderResult(Result):
     failures: list[UploadFailure]
 
 
+def plan(args: UploadDatasetFromFolderArgs, call: Call) -> Plan:
+    """How many pictures there are to take, and how many of them the dataset has by name."""
+    folder = call.files.folder(args.folder)
+    dataset = call.studio.datasets.find(call.principal, args.dataset_name)
+    found = call.studio.ingest.survey(dataset, folder, organize_by_class=args.organize_by_class)
+    images = Affected(
+        "images.added",
+        found.pictures - found.existing,
+        args.dataset_name,
+        detail={"pictures": found.pictures, "existing": found.existing},
+    )
+    made = () if dataset is not None else (Affected("dataset.created", 1, args.dataset_name),)
+    return Plan((*made, images))
+
+
 def handle(args: UploadDatasetFromFolderArgs, call: Call) -> UploadDatasetFromFolderResult:
     """Take the folder; the dataset is made when it does not exist."""
     folder = call.files.folder(args.folder)
     dataset = call.studio.datasets.get_or_create(call.principal, args.dataset_name)
     report = call.studio.ingest.add_folder(
+        call.principal,
         dataset,
         folder,
         organize_by_class=args.organize_by_class,
@@ -81,5 +97,8 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    atomic=False,
+    bulk=True,
+    plan=plan,
     handler=handle,
 )

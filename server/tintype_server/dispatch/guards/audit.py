@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from tintype_server.dispatch.running import Next, RunningCall, log
 from tintype_studio.errors import Internal, TintypeError
@@ -25,6 +26,13 @@ def audit(call: RunningCall, proceed: Next) -> Outcome:
     started = time.perf_counter_ns()
     outcome: Outcome | None = None
     code = "ok"
+
+    def write(connection: sa.Connection, settled: Outcome) -> Outcome:
+        record = _describe(call, "ok", settled, (time.perf_counter_ns() - started) // 1000)
+        call.studio.audit.write(connection, [record])
+        return settled
+
+    call.at_commit.append(write)
     try:
         outcome = proceed(call)
     except TintypeError as error:
@@ -37,7 +45,8 @@ def audit(call: RunningCall, proceed: Next) -> Outcome:
             raise Internal(call.id) from error
         raise
     finally:
-        _record(call, code, outcome, (time.perf_counter_ns() - started) // 1000)
+        if not call.recorded:
+            _record(call, code, outcome, (time.perf_counter_ns() - started) // 1000)
     return outcome
 
 
@@ -69,6 +78,8 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
         credits=outcome.credits if outcome and not outcome.replayed else 0,
         duration_us=duration_us,
         created_at=call.started_at,
+        session=principal.session if principal else None,
+        dry_run=request.dry_run,
     )
 
 

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import replace
+
 from tintype_server.dispatch.running import Next, RunningCall
+from tintype_studio.errors import InvalidInput
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import printable
 from tintype_tools.call import Outcome
+
+MAX_SESSION = 64
 
 
 def authenticate(call: RunningCall, proceed: Next) -> Outcome:
     """Refuse a missing, unknown, revoked or expired key."""
-    call.principal = call.studio.keys.authenticate(call.request.api_key)
+    principal = call.studio.keys.authenticate(call.request.api_key)
+    call.principal = replace(
+        principal,
+        call_id=call.id,
+        session=session_of(principal, call),
+        tool=printable(call.request.tool[:80]),
+    )
     return proceed(call)
+
+
+def session_of(principal: Principal, call: RunningCall) -> str:
+    """What the caller counts the call to; otherwise what this key's agent does on one day."""
+    own = call.request.session
+    if own is not None:
+        if not 1 <= len(own) <= MAX_SESSION or not own.isascii() or not own.isprintable():
+            raise InvalidInput(
+                f"A session is 1 to {MAX_SESSION} printable ASCII characters.", code="invalid_session"
+            )
+        return own
+    agent = zlib.crc32((call.request.agent or "").encode("utf-8", "replace"))
+    return f"{principal.key_uuid[:8]}-{agent:08x}-{call.started_at:%Y%m%d}"

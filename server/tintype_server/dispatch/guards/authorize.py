@@ -19,7 +19,7 @@ def authorize(call: RunningCall, proceed: Next) -> Outcome:
             details={"required_role": spec.required_role.value, "role": principal.role.value},
         )
     open_toolsets = call.settings.offered_toolsets(principal.toolsets)
-    if open_toolsets is not None and spec.toolset not in {*open_toolsets, ALWAYS_OPEN}:
+    if open_toolsets is not None and spec.toolset not in open_toolsets | ALWAYS_OPEN:
         raise Forbidden(
             f"The toolset {spec.toolset!r} is not open to this key.",
             code="toolset_required",

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import sqlalchemy as sa
+
 from tintype_server.dispatch.running import Next, RunningCall
+from tintype_studio.errors import PaymentRequired
 from tintype_tools.call import Outcome
 
 
 def credits(call: RunningCall, proceed: Next) -> Outcome:
     """Refuse before any work when balance or key cap do not cover the quote. Free tools pass."""
-    if call.spec.quote is None:
-        return proceed(call)
-    quote = call.spec.quote(call.args)
-    if quote.credits == 0:
+    quote = call.quote
+    if quote is None:
         return proceed(call)
     ledger = call.studio.ledger
-    ledger.hold(call.principal, call_id=call.id, operation=quote.operation, amount=quote.credits)
     try:
-        outcome = proceed(call)
-        call.check()  # an answer that nobody waits for is not charged
+        ledger.hold(call.principal, call_id=call.id, operation=quote.operation, amount=quote.credits)
+    except PaymentRequired as refused:
+        refused.details["top_up"] = call.settings.top_up_url or "tintype credits grant"
+        raise
+
+    def charge(connection: sa.Connection, outcome: Outcome) -> Outcome:
         actual = quote.credits if outcome.actual_credits is None else outcome.actual_credits
-        charged = ledger.capture(call.id, actual, description=call.spec.name)
+        charged = ledger.capture_in(connection, call.id, actual, description=call.spec.name)
+        return replace(outcome, credits=charged)
+
+    call.at_commit.append(charge)
+    try:
+        return proceed(call)
     except BaseException:
         ledger.release_later(call.id)
         raise
-    return replace(outcome, credits=charged)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import orjson
+import sqlalchemy as sa
 
+from tintype_server.dispatch.fingerprint import fingerprint
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
@@ -24,25 +24,22 @@ def idempotency(call: RunningCall, proceed: Next) -> Outcome:
         call.principal,
         tool=call.spec.name,
         key=key,
-        fingerprint=_fingerprint(call),
+        fingerprint=fingerprint(call.args.model_dump(mode="json")),
         call_id=call.id,
         check=call.check,
     )
     if isinstance(claimed, bytes):
         stored = orjson.loads(claimed)
         return Outcome(stored["call_id"], stored["value"], credits=stored["credits"], replayed=True)
+
+    def store(connection: sa.Connection, outcome: Outcome) -> Outcome:
+        answer = {"call_id": call.id, "value": outcome.value, "credits": outcome.credits}
+        service.store(connection, claimed, orjson.dumps(answer))
+        return outcome
+
+    call.at_commit.append(store)
     try:
-        outcome = proceed(call)
+        return proceed(call)
     except BaseException:
         service.forget(claimed)
         raise
-    service.store(
-        claimed,
-        orjson.dumps({"call_id": call.id, "value": outcome.value, "credits": outcome.credits}),
-    )
-    return outcome
-
-
-def _fingerprint(call: RunningCall) -> str:
-    canonical = orjson.dumps(call.args.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()

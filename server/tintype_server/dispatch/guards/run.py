@@ -12,11 +12,17 @@ from tintype_tools.call import Outcome, Output
 
 def run(call: RunningCall) -> Outcome:
     """The innermost step: the tool itself."""
+    output, value = run_handler(call)
+    return Outcome(call.id, value, output.pictures, actual_credits=output.credits, continues=output.continues)
+
+
+def run_handler(call: RunningCall) -> tuple[Output, dict[str, Any]]:
+    """The handler's answer, and its value as JSON; whatever goes wrong in it is a ``TintypeError``."""
     call.check()
     try:
         answer = call.spec.handler(call.args, call)
         output = answer if isinstance(answer, Output) else Output(answer)
-        value: dict[str, Any] = output.value.model_dump(mode="json", exclude_none=True)
+        return output, output.value.model_dump(mode="json", exclude_none=True)
     except TintypeError:
         raise
     except MemoryError:
@@ -37,4 +43,3 @@ def run(call: RunningCall) -> Outcome:
     except Exception as error:
         log.exception("call %s to %s failed", call.id, call.spec.name)
         raise Internal(call.id) from error
-    return Outcome(call.id, value, output.pictures, actual_credits=output.credits, continues=output.continues)

@@ -1,0 +1,96 @@
+"""``tintype approvals``: calls of agents that wait for a person's word."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tintype_server.cli.acting import acting
+from tintype_server.settings import Settings
+
+if TYPE_CHECKING:
+    from tintype_studio.approvals.service import Approval
+
+STATUSES = ("pending", "approved", "denied", "used", "expired", "all")
+
+
+@click.group("approvals")
+def command() -> None:
+    """See, approve and deny calls that wait for a person. Deciding needs the role admin."""
+
+
+@command.command("list")
+@click.option("--status", type=click.Choice(STATUSES), default="pending", show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_obj
+def list_approvals(settings: Settings, status: str, as_json: bool) -> None:
+    """List the calls that wait, newest first."""
+    from tintype_studio.approvals.service import Status
+
+    with acting(settings, "approvals.list", status=status) as (studio, principal):
+        found = studio.approvals.list(principal, status=None if status == "all" else Status(status))
+    if as_json:
+        click.echo(json.dumps([_shown(a) for a in found], indent=2))
+        return
+    from tintype_server.cli.tables import print_table
+
+    print_table(
+        ("id", "asked", "tool", "agent", "key", "credits", "status", "what it would do"),
+        [
+            (
+                a.id,
+                f"{a.created_at:%m-%d %H:%M}",
+                a.tool,
+                a.agent,
+                a.key_prefix,
+                a.credits,
+                a.status,
+                a.summary,
+            )
+            for a in found
+        ],
+    )
+
+
+@command.command("approve")
+@click.argument("approval_id")
+@click.pass_obj
+def approve(settings: Settings, approval_id: str) -> None:
+    """Let a call go on, once. The agent that waits is told at once."""
+    _decide(settings, approval_id, approve=True)
+
+
+@command.command("deny")
+@click.argument("approval_id")
+@click.pass_obj
+def deny(settings: Settings, approval_id: str) -> None:
+    """Refuse a call; the same call is then refused for a day, unless you approve it after all."""
+    _decide(settings, approval_id, approve=False)
+
+
+def _decide(settings: Settings, approval_id: str, *, approve: bool) -> None:
+    action = "approvals.approve" if approve else "approvals.deny"
+    with acting(settings, action, approval=approval_id) as (studio, principal):
+        decided = studio.approvals.decide(principal, approval_id, approve=approve)
+    click.echo(f"{decided.status}: {decided.tool}. {decided.summary}")
+
+
+def _shown(approval: Approval) -> dict[str, Any]:
+    return {
+        "id": approval.id,
+        "status": approval.status.value,
+        "tool": approval.tool,
+        "summary": approval.summary,
+        "credits": approval.credits,
+        "agent": approval.agent,
+        "key_prefix": approval.key_prefix,
+        "call_id": approval.call_id,
+        "required_role": approval.required_role.value,
+        "created_at": approval.created_at.isoformat(),
+        "expires_at": approval.expires_at.isoformat(),
+        "decided_by": approval.decided_by,
+        "decided_at": approval.decided_at.isoformat() if approval.decided_at else None,
+        "used_by": approval.used_by,
+    }

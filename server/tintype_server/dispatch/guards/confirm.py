@@ -1,0 +1,105 @@
+"""Whether a call that destroys, or spends much, was confirmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tintype_server.dispatch.fingerprint import fingerprint
+from tintype_server.dispatch.rehearsal import binding, rehearse, shown, told
+from tintype_server.dispatch.running import Next, RunningCall
+from tintype_studio.approvals.service import TOKEN_TTL, Asked
+from tintype_studio.errors import ConfirmationRequired
+from tintype_tools.call import Outcome, Plan
+from tintype_tools.spec import Effect
+
+BY_HUMAN = "human"
+"""The policy that keeps the token from the caller: only a person's word counts."""
+
+
+def confirm(call: RunningCall, proceed: Next) -> Outcome:
+    """Refuse with a question, until the call comes with the answer.
+
+    An answer goes for this key, these arguments and what they stand for, and this price; for one call.
+    One that fails gives it back.
+    """
+    reason = why_confirm(call)
+    if reason is None:
+        return proceed(call)
+    plan = rehearse(call)
+    quote = call.quote
+    price = quote.credits if quote is not None else 0
+    arguments = call.args.model_dump(mode="json")
+    digest = fingerprint(call.spec.name, arguments, binding(plan))
+    approvals = call.studio.approvals
+    used = approvals.claim(
+        call.principal,
+        fingerprint=digest,
+        credits=price,
+        call_id=call.id,
+        token=call.request.confirm_token,
+        approval_id=call.request.approval_id,
+    )
+    if used is None:
+        raise _question(call, plan, reason, price, arguments, digest)
+    try:
+        return proceed(call)
+    except BaseException:
+        approvals.give_back(used, call.id)
+        raise
+
+
+def why_confirm(call: RunningCall) -> str | None:
+    """Why this call needs a word; None when it does not."""
+    if call.spec.effect is Effect.DESTROY:
+        return "it deletes"
+    quote, threshold = call.quote, call.settings.confirm_above_credits
+    if quote is not None and quote.credits > threshold:
+        return f"it costs {quote.credits} credits, more than {threshold}"
+    return None
+
+
+def _question(
+    call: RunningCall, plan: Plan, reason: str, price: int, arguments: dict[str, Any], digest: str
+) -> ConfirmationRequired:
+    summary = told(call.spec, plan, price)
+    approval, token = call.studio.approvals.ask(
+        call.principal,
+        Asked(
+            call_id=call.id,
+            tool=call.spec.name,
+            required_role=call.spec.required_role,
+            fingerprint=digest,
+            arguments=arguments,
+            credits=price,
+            summary=summary,
+            agent=call.request.agent[:120] if call.request.agent else None,
+            idempotency_key=call.request.idempotency_key,
+        ),
+    )
+    by_human = (call.principal.confirm_by or call.settings.confirm_by) == BY_HUMAN
+    details: dict[str, Any] = {
+        "approval_id": approval.id,
+        "summary": summary,
+        "credits": price,
+        "affected": shown(plan),
+        "undoable": plan.undoable,
+    }
+    if by_human:
+        details["expires_at"] = approval.expires_at.isoformat()
+        fix = (
+            f"A person must approve it: `tintype approvals approve {approval.id}`. Then call confirm_call "
+            "with the approval_id; wait_seconds waits for their word."
+        )
+    else:
+        details["expires_at"] = (approval.created_at + TOKEN_TTL).isoformat()
+        details["confirm_token"] = token
+        fix = (
+            "Tell the user what would happen; once they agree, call confirm_call with the approval_id and "
+            "the confirm_token."
+        )
+    return ConfirmationRequired(
+        f"{call.spec.title} needs confirmation, because {reason}. {summary}",
+        fix=fix,
+        details=details,
+        token=token,
+    )

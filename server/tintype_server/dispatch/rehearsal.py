@@ -1,0 +1,86 @@
+"""What a call would do: its plan, or its own handler in a transaction that is rolled back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tintype_server.dispatch.guards.run import run_handler
+from tintype_server.dispatch.running import RunningCall
+from tintype_studio.history.changes import Change, Kind
+from tintype_tools.call import Affected, Plan
+from tintype_tools.spec import Effect, ToolSpec
+
+_WORDS: dict[str, str] = {
+    Kind.DATASET_DELETED: "delete the dataset {name}",
+    Kind.IMAGES_DELETED: "delete {count} of the images of {dataset}",
+    Kind.PURGED: "remove for good what lies in the recycle bin",
+}
+
+
+def rehearse(call: RunningCall) -> Plan:
+    """Find out what the call would change; raises what the live call would raise."""
+    spec = call.spec
+    if spec.effect is Effect.READ:
+        return Plan()
+    if spec.plan is not None:
+        return spec.plan(call.args, call)
+    with call.studio.database.unit_of_work(rehearsal=True):
+        run_handler(call.rehearsal())
+        changes = call.studio.changes.of_call(call.principal, call.id)
+    return Plan(
+        affected=tuple(_affected(change) for change in changes),
+        undoable=all(change.kind is not Kind.PURGED for change in changes),
+    )
+
+
+def binding(plan: Plan) -> list[Any]:
+    """What a confirmation of the plan is bound to: the things themselves, so that a namesake made since
+    then is another; and where nothing brings them back, how many they are.
+    """
+    return [
+        [a.kind, a.detail.get("subject"), a.dataset, a.name] + ([] if plan.undoable else [a.count, a.detail])
+        for a in plan.affected
+    ]
+
+
+def shown(plan: Plan) -> list[dict[str, Any]]:
+    """The affected things as JSON."""
+    return [
+        {"kind": a.kind, "count": a.count}
+        | ({"dataset": a.dataset} if a.dataset else {})
+        | ({"name": a.name} if a.name else {})
+        | {
+            key: value
+            for key, value in a.detail.items()
+            if isinstance(value, int) and not isinstance(value, bool)
+        }
+        for a in plan.affected
+    ]
+
+
+def told(spec: ToolSpec, plan: Plan, price: int) -> str:
+    """The plan in one sentence for a person."""
+    deeds = "; ".join(_told(a) for a in plan.affected) or spec.title.lower()
+    cost = f" It costs {price} credits." if price else ""
+    back = "It can be undone." if plan.undoable else "It cannot be undone."
+    return f"It would {deeds}.{cost} {back if spec.effect is Effect.DESTROY else ''}".rstrip()
+
+
+def _told(affected: Affected) -> str:
+    words = _WORDS.get(affected.kind, "{kind}: {count}")
+    text = words.format(
+        kind=affected.kind, count=affected.count, dataset=repr(affected.dataset), name=repr(affected.name)
+    )
+    numbers = [f"{value} {key}" for key, value in affected.detail.items() if isinstance(value, int)]
+    return f"{text} ({', '.join(numbers)})" if numbers else text
+
+
+def _affected(change: Change) -> Affected:
+    counts = {key: value for key, value in change.detail.items() if isinstance(value, int)}
+    return Affected(
+        kind=change.kind.value,
+        count=change.count,
+        dataset=change.dataset,
+        name=change.label,
+        detail=counts | ({"subject": change.subject} if change.subject else {}),
+    )

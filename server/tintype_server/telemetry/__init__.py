@@ -1,0 +1,1 @@
+"""What operators see of calls: JSON logs, Prometheus metrics, OpenTelemetry spans. Off until asked for."""

@@ -1,0 +1,1 @@
+"""Calls that wait for a word: asked for, decided, used once."""

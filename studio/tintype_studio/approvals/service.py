@@ -1,0 +1,407 @@
+"""Approvals: a call that destroys or spends much is asked about once and goes on once.
+
+An approval is bound to the key that called, the tool, the exact arguments with what they stand for, and
+the quoted price. It is given by the token that the caller got (repeated on a second call, or carried
+through an MCP elicitation), or by a person in the queue; it is used by one call and ends by itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.errors import ApprovalDenied, Conflict, Forbidden, NotFound
+from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.permissions import require
+from tintype_studio.identity.roles import Role
+from tintype_studio.names import printable
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.signing import Signer
+from tintype_studio.storage.tables import api_keys, approvals
+from tintype_studio.waiting import Waiters
+
+PREFIX = "cft_"
+TOKEN_TTL = timedelta(minutes=15)
+"""How long a token goes."""
+QUEUE_TTL = timedelta(hours=24)
+"""How long a person may take to decide, and how long a decision stands."""
+MAX_WAITERS = 8
+
+
+class Status(StrEnum):
+    """Where an approval stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    USED = "used"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call that needs a word, as the guard describes it."""
+
+    call_id: str
+    tool: str
+    required_role: Role
+    fingerprint: str
+    """Digest of tool, arguments and what they stand for."""
+    arguments: dict[str, Any]
+    credits: int
+    summary: str
+    agent: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An approval as it may be shown."""
+
+    row_id: int
+    id: str
+    call_id: str
+    tool: str
+    required_role: Role
+    credits: int
+    summary: str
+    status: Status
+    agent: str | None
+    key_prefix: str
+    created_at: datetime
+    expires_at: datetime
+    decided_by: str | None
+    """UUID of the key that decided."""
+    decided_at: datetime | None
+    used_by: str | None
+    """The call that went on with it."""
+
+
+class Approvals:
+    """Approvals of every organization; each principal sees its own organization's."""
+
+    def __init__(self, database: Database, signer: Signer) -> None:
+        self._db = database
+        self._signer = signer
+        self._waiters = Waiters(MAX_WAITERS)
+
+    def ask(self, principal: Principal, asked: Asked) -> tuple[Approval, str]:
+        """Put a call into the queue; returns the approval and its token, which is kept only as a hash.
+
+        Asking again for the same call renews the one that is pending, so that a caller that repeats
+        itself does not flood the queue.
+        """
+        token = PREFIX + secrets.token_urlsafe(24)
+        now = clock.now()
+        fresh = {
+            "token_hash": self._signer.hash_key(token),
+            "created_at": now,
+            "expires_at": now + QUEUE_TTL,
+            "call_id": asked.call_id,
+            "summary": asked.summary,
+            "credits": asked.credits,
+            "idempotency_key": asked.idempotency_key,
+        }
+        with self._db.write() as connection:
+            row_id = connection.execute(
+                sa.update(approvals)
+                .where(
+                    approvals.c.api_key_id == principal.key_id,
+                    approvals.c.fingerprint == asked.fingerprint,
+                    approvals.c.status == Status.PENDING,
+                )
+                .values(**fresh)
+                .returning(approvals.c.id)
+            ).scalar()
+            if row_id is None:
+                row_id = connection.execute(
+                    sa.insert(approvals)
+                    .values(
+                        uuid=clock.new_id(),
+                        organization_id=principal.organization_id,
+                        api_key_id=principal.key_id,
+                        tool=asked.tool,
+                        required_role=asked.required_role.value,
+                        fingerprint=asked.fingerprint,
+                        arguments=self._signer.seal(orjson.dumps(asked.arguments)),
+                        status=Status.PENDING.value,
+                        agent=asked.agent,
+                        **fresh,
+                    )
+                    .returning(approvals.c.id)
+                ).scalar_one()
+            row = connection.execute(_shown().where(approvals.c.id == row_id)).mappings().one()
+        return _approval(row), token
+
+    def claim(
+        self,
+        principal: Principal,
+        *,
+        fingerprint: str,
+        credits: int,
+        call_id: str,
+        token: str | None = None,
+        approval_id: str | None = None,
+    ) -> int | None:
+        """Use an approval for a call; returns its row for ``give_back``, or None when there is none.
+
+        With a token or an id, a wrong one is an error: forged or another key's (``Forbidden``), used,
+        expired, or for another call (``Conflict``). Without, one that a person gave is looked for. One
+        whose price has moved gives None, so that the caller asks again. ``ApprovalDenied`` when a person
+        said no.
+        """
+        with self._db.write(durable=False) as connection:
+            row = self._find(connection, principal, fingerprint, token, approval_id)
+            if row is None:
+                return None
+            _require_usable(row, fingerprint, by_token=token is not None)
+            if row["credits"] != credits:
+                return None
+            used = connection.execute(
+                sa.update(approvals)
+                .where(approvals.c.id == row["id"], approvals.c.status == row["status"])
+                .values(status=Status.USED.value, used_by=call_id)
+            ).rowcount
+            if not used:
+                raise _used(row["used_by"])
+            return int(row["id"])
+
+    def give_back(self, row_id: int, call_id: str) -> None:
+        """The call failed without effect: its approval may be used again."""
+        with self._db.write(durable=False) as connection:
+            connection.execute(
+                sa.update(approvals)
+                .where(approvals.c.id == row_id, approvals.c.used_by == call_id)
+                .values(
+                    used_by=None,
+                    status=sa.case(
+                        (approvals.c.decided_at.is_not(None), Status.APPROVED.value),
+                        else_=Status.PENDING.value,
+                    ),
+                )
+            )
+
+    def get(self, principal: Principal, approval_id: str) -> Approval:
+        """One approval of the organization."""
+        with self._db.read() as connection:
+            row = (
+                connection.execute(
+                    _shown().where(
+                        approvals.c.uuid == approval_id,
+                        approvals.c.organization_id == principal.organization_id,
+                    )
+                )
+                .mappings()
+                .first()
+            )
+        if row is None:
+            raise _not_found(approval_id)
+        return _approval(row)
+
+    def stored_call(
+        self, principal: Principal, approval_id: str
+    ) -> tuple[Approval, dict[str, Any], str | None]:
+        """The approval of one of the principal's own calls, with its arguments and idempotency key."""
+        with self._db.read() as connection:
+            row = (
+                connection.execute(
+                    _shown(approvals.c.arguments, approvals.c.idempotency_key).where(
+                        approvals.c.uuid == approval_id, approvals.c.api_key_id == principal.key_id
+                    )
+                )
+                .mappings()
+                .first()
+            )
+        if row is None:
+            raise _not_found(approval_id)
+        arguments: dict[str, Any] = orjson.loads(self._signer.unseal(bytes(row["arguments"])))
+        return _approval(row), arguments, row["idempotency_key"]
+
+    def list(
+        self, principal: Principal, *, status: Status | None = Status.PENDING, limit: int = 100
+    ) -> list[Approval]:
+        """The organization's approvals, newest first; a role below admin sees its own key's."""
+        query = (
+            _shown()
+            .where(approvals.c.organization_id == principal.organization_id)
+            .order_by(approvals.c.id.desc())
+        )
+        if not principal.role.covers(Role.ADMIN):
+            query = query.where(approvals.c.api_key_id == principal.key_id)
+        if status is Status.EXPIRED:
+            query = query.where(
+                approvals.c.expires_at <= clock.now(),
+                approvals.c.status.in_([Status.PENDING.value, Status.APPROVED.value]),
+            )
+        elif status is not None:
+            query = query.where(approvals.c.status == status.value)
+            if status in {Status.PENDING, Status.APPROVED}:
+                query = query.where(approvals.c.expires_at > clock.now())
+        with self._db.read() as connection:
+            return [_approval(row) for row in connection.execute(query.limit(limit)).mappings()]
+
+    def decide(self, principal: Principal, approval_id: str, *, approve: bool) -> Approval:
+        """Say yes or no, and change one's mind until it is used.
+
+        Needs the role admin, and the role that the tool itself needs.
+        """
+        require(principal, "approvals.decide")
+        approval = self.get(principal, approval_id)
+        if approve and not principal.role.covers(approval.required_role):
+            raise Forbidden(
+                f"{approval.tool} needs the role {approval.required_role}; this key has {principal.role}.",
+                code="role_required",
+                fix=f"Decide with a key of the role {approval.required_role} or above.",
+            )
+        now = clock.now()
+        with self._db.write() as connection:
+            decided = connection.execute(
+                sa.update(approvals)
+                .where(
+                    approvals.c.id == approval.row_id,
+                    approvals.c.status.in_(
+                        [Status.PENDING.value, Status.APPROVED.value, Status.DENIED.value]
+                    ),
+                    approvals.c.expires_at > now,
+                )
+                .values(
+                    status=(Status.APPROVED if approve else Status.DENIED).value,
+                    decided_by=principal.key_uuid,
+                    decided_at=now,
+                    expires_at=now + QUEUE_TTL,
+                )
+            ).rowcount
+        decision = self.get(principal, approval_id)
+        if not decided:
+            raise Conflict(
+                f"This approval is {decision.status} and can no longer be decided.",
+                code=f"approval_{decision.status}",
+                fix="Let the agent send its call again to ask anew.",
+            )
+        return decision
+
+    def wait(
+        self, principal: Principal, approval_id: str, seconds: float, check: Callable[[], None]
+    ) -> Approval:
+        """The approval once it is no longer pending, or as it stands after ``seconds``."""
+
+        def decided() -> Approval | None:
+            approval = self.get(principal, approval_id)
+            return approval if approval.status is not Status.PENDING else None
+
+        return self._waiters.until(decided, seconds, check) or self.get(principal, approval_id)
+
+    def sweep(self) -> None:
+        """Drop approvals that ended a while ago; the audit trail keeps what came of them."""
+        with self._db.write(durable=False) as connection:
+            connection.execute(sa.delete(approvals).where(approvals.c.expires_at < clock.now() - QUEUE_TTL))
+
+    def _find(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        fingerprint: str,
+        token: str | None,
+        approval_id: str | None,
+    ) -> sa.RowMapping | None:
+        query = sa.select(approvals).where(approvals.c.api_key_id == principal.key_id)
+        if token is not None:
+            query = query.where(approvals.c.token_hash == self._signer.hash_key(token))
+        elif approval_id is not None:
+            query = query.where(approvals.c.uuid == approval_id)
+        else:
+            query = query.where(
+                approvals.c.fingerprint == fingerprint,
+                approvals.c.status.in_([Status.APPROVED.value, Status.DENIED.value]),
+                approvals.c.expires_at > clock.now(),
+            ).order_by(approvals.c.id.desc())
+        row = connection.execute(query.limit(1)).mappings().first()
+        if row is None and (token is not None or approval_id is not None):
+            raise Forbidden(
+                "This confirmation is unknown, or belongs to another key.",
+                code="invalid_confirmation",
+                fix="Send the call without it to be asked anew.",
+            )
+        return row
+
+
+def _require_usable(row: sa.RowMapping, fingerprint: str, *, by_token: bool) -> None:
+    now = clock.now()
+    if row["status"] == Status.DENIED:
+        raise ApprovalDenied(f"A person refused this call to {row['tool']}.")
+    if row["status"] == Status.USED:
+        raise _used(row["used_by"])
+    if row["status"] == Status.PENDING and not by_token:
+        raise Conflict(
+            "Nobody has decided about this call yet.",
+            code="approval_pending",
+            fix="Wait for a person's word: call confirm_call with wait_seconds.",
+            retryable=True,
+        )
+    if row["expires_at"] <= now or (by_token and row["created_at"] + TOKEN_TTL <= now):
+        raise Conflict(
+            "This confirmation has expired; nothing was changed.",
+            code="confirmation_expired",
+            fix="Send the call without it to be asked anew.",
+        )
+    if row["fingerprint"] != fingerprint:
+        raise Conflict(
+            "This confirmation was given for another call, or what the call is about has changed.",
+            code="confirmation_mismatch",
+            fix="Send the call without it to be asked anew.",
+        )
+
+
+def _used(call_id: str | None) -> Conflict:
+    return Conflict(
+        "This confirmation was used; it goes for one call.",
+        code="confirmation_used",
+        fix="Send the call without it to be asked anew, if it is to happen again.",
+        details={"call_id": call_id} if call_id else None,
+    )
+
+
+def _not_found(approval_id: str) -> NotFound:
+    return NotFound(
+        f"There is no approval {printable(approval_id[:40])!r}.",
+        code="approval_not_found",
+        fix="List them with `tintype approvals list`, or send the call again to ask anew.",
+    )
+
+
+def _shown(*more: sa.Column[Any]) -> sa.Select[Any]:
+    columns = [c for c in approvals.c if c.name not in {"arguments", "token_hash", "idempotency_key"}]
+    return sa.select(*columns, *more, api_keys.c.prefix).join(
+        api_keys, api_keys.c.id == approvals.c.api_key_id
+    )
+
+
+def _approval(row: sa.RowMapping) -> Approval:
+    status = Status(row["status"])
+    if status in {Status.PENDING, Status.APPROVED} and row["expires_at"] <= clock.now():
+        status = Status.EXPIRED
+    return Approval(
+        row_id=row["id"],
+        id=row["uuid"],
+        call_id=row["call_id"],
+        tool=row["tool"],
+        required_role=Role(row["required_role"]),
+        credits=row["credits"],
+        summary=row["summary"],
+        status=status,
+        agent=row["agent"],
+        key_prefix=row["prefix"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        decided_by=row["decided_by"],
+        decided_at=row["decided_at"],
+        used_by=row["used_by"],
+    )

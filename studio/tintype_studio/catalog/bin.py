@@ -1,0 +1,173 @@
+"""The recycle bin: what was deleted and can come back, and its purge, after which it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.errors import InvalidInput
+from tintype_studio.history.changes import PURGED, Kind, log_change
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import lookup_name
+from tintype_studio.storage.blobs import Blobs
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.sweep import mark_unused, sweep_blobs
+from tintype_studio.storage.tables import changes, datasets, exports, sample_files, samples
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Binned:
+    """What one call deleted from one dataset. ``size`` in bytes."""
+
+    kind: str
+    """``dataset`` or ``images``."""
+    dataset: str
+    count: int
+    """Images."""
+    size: int
+    deleted_at: datetime
+    call_id: str | None
+    """Undo this call to get it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What is gone for good. ``size`` in bytes of images, before equal files are counted once."""
+
+    datasets: int
+    images: int
+    size: int
+
+
+class RecycleBin:
+    """Deleted datasets and images of every organization; each principal sees its own organization's."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._db = database
+        self._blobs = blobs
+
+    def list(self, principal: Principal, *, limit: int = 100, offset: int = 0) -> list[Binned]:
+        """What lies in the bin, by dataset and deleting call, latest first."""
+        if not 1 <= limit <= 1000 or offset < 0:
+            raise InvalidInput("limit is 1 to 1000, offset 0 or more.")
+        # A deleted dataset shows even when it held nothing.
+        whole = sa.and_(
+            datasets.c.deleted_at.is_not(None),
+            sa.or_(
+                samples.c.id.is_(None), samples.c.deleted_call.is_not_distinct_from(datasets.c.deleted_call)
+            ),
+        )
+        deleted_at = sa.func.max(sa.func.coalesce(samples.c.deleted_at, datasets.c.deleted_at))
+        query = (
+            sa.select(
+                sa.case((whole, "dataset"), else_="images").label("kind"),
+                datasets.c.name,
+                sa.func.count(samples.c.id).label("images"),
+                sa.func.coalesce(sa.func.sum(sample_files.c.size), 0).label("size"),
+                sa.type_coerce(deleted_at, datasets.c.deleted_at.type).label("deleted_at"),
+                sa.func.coalesce(samples.c.deleted_call, datasets.c.deleted_call).label("call_id"),
+            )
+            .select_from(
+                datasets.outerjoin(
+                    samples, sa.and_(samples.c.dataset_id == datasets.c.id, samples.c.deleted_at.is_not(None))
+                ).outerjoin(sample_files, sample_files.c.sample_id == samples.c.id)
+            )
+            .where(
+                datasets.c.organization_id == principal.organization_id,
+                sa.or_(datasets.c.deleted_at.is_not(None), samples.c.id.is_not(None)),
+            )
+            .group_by(datasets.c.id, datasets.c.name, sa.text("kind"), sa.text("call_id"))
+            .order_by(sa.desc("deleted_at"), datasets.c.id.desc())
+            .limit(limit)
+            .offset(offset)
+        )
+        with self._db.read() as connection:
+            return [
+                Binned(r.kind, r.name, r.images, int(r.size), r.deleted_at, r.call_id)
+                for r in connection.execute(query)
+            ]
+
+    def purge(
+        self, principal: Principal, *, dataset: str | None = None, older_than: timedelta = timedelta(0)
+    ) -> Purged:
+        """Remove deleted rows for good, those of one dataset name or all, deleted ``older_than`` ago.
+
+        The bytes follow when no row names them any more (``sweep``).
+        """
+        if older_than < timedelta(0):
+            raise InvalidInput("older_than is not negative.")
+        before = clock.now() - older_than
+        mine = [datasets.c.organization_id == principal.organization_id]
+        if dataset is not None:
+            mine.append(datasets.c.name == lookup_name(dataset))
+        with self._db.write() as connection:
+            doomed = connection.execute(
+                sa.select(samples.c.id, samples.c.deleted_call, sample_files.c.sha256, sample_files.c.size)
+                .join(datasets, datasets.c.id == samples.c.dataset_id)
+                .outerjoin(sample_files, sample_files.c.sample_id == samples.c.id)
+                .where(*mine, samples.c.deleted_at <= before)
+            ).all()
+            whole = connection.execute(
+                sa.select(datasets.c.id, datasets.c.deleted_call).where(
+                    *mine, datasets.c.deleted_at <= before
+                )
+            ).all()
+            dataset_ids = [row.id for row in whole]
+            _mark_purged(connection, {row.deleted_call for row in (*doomed, *whole)})
+            exported = _where_in(connection, exports.c.sha256, exports.c.dataset_id, dataset_ids)
+            sample_ids = sorted({row.id for row in doomed})
+            _delete_in(connection, samples, sample_ids)
+            _delete_in(connection, datasets, dataset_ids)
+            mark_unused(
+                self._db, connection, [*(row.sha256 for row in doomed if row.sha256), *filter(None, exported)]
+            )
+            purged = Purged(len(dataset_ids), len(sample_ids), sum(row.size or 0 for row in doomed))
+            if purged.datasets or purged.images:
+                log_change(
+                    connection,
+                    principal,
+                    Kind.PURGED,
+                    None,
+                    label=dataset,
+                    count=purged.datasets + purged.images,
+                    detail={"datasets": purged.datasets, "images": purged.images, "size": purged.size},
+                )
+        return purged
+
+    def sweep(self) -> int:
+        """Remove bytes that a purge left without a row; returns how many files went."""
+        return sweep_blobs(self._db, self._blobs)
+
+
+def _mark_purged(connection: sa.Connection, call_ids: set[str | None]) -> None:
+    """The calls that deleted what is purged can no longer be undone."""
+    wanted = sorted(call_id for call_id in call_ids if call_id is not None)
+    for start in range(0, len(wanted), BATCH):
+        connection.execute(
+            sa.update(changes)
+            .where(
+                changes.c.call_id.in_(wanted[start : start + BATCH]),
+                changes.c.kind.in_([Kind.IMAGES_DELETED.value, Kind.DATASET_DELETED.value]),
+            )
+            .values(undone_by=PURGED)
+        )
+
+
+def _where_in(
+    connection: sa.Connection, wanted: sa.Column[str], column: sa.Column[int], ids: list[int]
+) -> list[str]:
+    found: list[str] = []
+    for start in range(0, len(ids), BATCH):
+        part = ids[start : start + BATCH]
+        found += connection.execute(sa.select(wanted).where(column.in_(part))).scalars()
+    return found
+
+
+def _delete_in(connection: sa.Connection, table: sa.Table, ids: list[int]) -> None:
+    for start in range(0, len(ids), BATCH):
+        connection.execute(sa.delete(table).where(table.c.id.in_(ids[start : start + BATCH])))

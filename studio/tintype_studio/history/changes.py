@@ -1,0 +1,230 @@
+"""What was changed, by which call: the log that undo and the recycle bin build on.
+
+A row sums up one kind of change of one call in one dataset; the changed rows themselves (samples,
+revisions) carry the call's id. Rows are never removed; undoing marks them and adds rows of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from tintype_studio import clock
+from tintype_studio.errors import InvalidInput
+from tintype_studio.identity.keys import Principal
+from tintype_studio.names import lookup_name
+from tintype_studio.storage.database import Database
+from tintype_studio.storage.tables import api_keys, changes, datasets, restore_points
+
+MAX_PAGE = 1000
+
+
+PURGED = "purged"
+"""In ``undone_by``: what the call deleted is gone for good."""
+
+
+class Kind(StrEnum):
+    """Kinds of changes, ``what.how``."""
+
+    DATASET_CREATED = "dataset.created"
+    DATASET_DELETED = "dataset.deleted"
+    DATASET_RESTORED = "dataset.restored"
+    CLASSES_SET = "classes.set"
+    IMAGES_ADDED = "images.added"
+    IMAGES_DELETED = "images.deleted"
+    IMAGES_RESTORED = "images.restored"
+    ANNOTATIONS_SAVED = "annotations.saved"
+    PURGED = "bin.purged"
+    """The one kind that cannot be undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One kind of change that a call made in one dataset."""
+
+    id: int
+    call_id: str
+    tool: str | None
+    session: str | None
+    key_prefix: str | None
+    kind: Kind
+    dataset: str | None
+    """The dataset's name; None when it was purged."""
+    subject: str | None
+    """UUID of what was changed, when it was one thing."""
+    label: str | None
+    """Its name."""
+    count: int
+    """How many things were changed."""
+    detail: dict[str, Any]
+    created_at: datetime
+    undone_by: str | None
+    """The call that undid it, while it is undone; ``purged`` when what it deleted is gone for good."""
+    undo_of: str | None
+    """The call that this one undid."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePoint:
+    """A mark that was set in the history before a call that deletes or changes much."""
+
+    id: str
+    call_id: str
+    tool: str
+    created_at: datetime
+
+
+class Changes:
+    """Reads the log; each principal sees its own organization's."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def page(
+        self,
+        principal: Principal,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        dataset: str | None = None,
+        session: str | None = None,
+        call_id: str | None = None,
+    ) -> list[Change]:
+        """Changes, newest first; ``before`` is the id of the last one of the page before."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput(f"limit is 1 to {MAX_PAGE}.")
+        query = _listed(principal).order_by(changes.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(changes.c.id < before)
+        if dataset is not None:
+            query = query.where(datasets.c.name == lookup_name(dataset))
+        if session is not None:
+            query = query.where(changes.c.session == session)
+        if call_id is not None:
+            query = query.where(changes.c.call_id == call_id)
+        with self._db.read() as connection:
+            return [_change(row) for row in connection.execute(query).mappings()]
+
+    def of_call(self, principal: Principal, call_id: str) -> list[Change]:
+        """Everything that a call changed, in order; inside a unit of work, what it has changed so far."""
+        query = _listed(principal).where(changes.c.call_id == call_id).order_by(changes.c.id)
+        with self._db.read() as connection:
+            return [_change(row) for row in connection.execute(query).mappings()]
+
+    def mark(self, principal: Principal, tool: str) -> str:
+        """Set a restore point for the running call; returns its id."""
+        uuid = clock.new_id()
+        with self._db.write() as connection:
+            last = connection.execute(
+                sa.select(sa.func.coalesce(sa.func.max(changes.c.id), 0)).where(
+                    changes.c.organization_id == principal.organization_id
+                )
+            ).scalar_one()
+            connection.execute(
+                sa.insert(restore_points).values(
+                    uuid=uuid,
+                    organization_id=principal.organization_id,
+                    call_id=principal.call_id or uuid,
+                    tool=tool,
+                    last_change=last,
+                    created_at=clock.now(),
+                )
+            )
+        return uuid
+
+    def restore_points(self, principal: Principal, *, limit: int = 20) -> list[RestorePoint]:
+        """Restore points, newest first."""
+        query = (
+            sa.select(restore_points)
+            .where(restore_points.c.organization_id == principal.organization_id)
+            .order_by(restore_points.c.id.desc())
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return [
+                RestorePoint(r["uuid"], r["call_id"], r["tool"], r["created_at"])
+                for r in connection.execute(query).mappings()
+            ]
+
+
+def log_change(
+    connection: sa.Connection,
+    principal: Principal,
+    kind: Kind,
+    dataset_row_id: int | None,
+    *,
+    subject: str | None = None,
+    label: str | None = None,
+    count: int = 1,
+    detail: dict[str, Any] | None = None,
+    undo_of: str | None = None,
+) -> None:
+    """Add a row in the transaction of the change. Nothing, when the principal acts in no call."""
+    if principal.call_id is None:
+        return
+    connection.execute(
+        sa.insert(changes).values(
+            organization_id=principal.organization_id,
+            dataset_id=dataset_row_id,
+            call_id=principal.call_id,
+            api_key_id=principal.key_id,
+            session=principal.session,
+            tool=principal.tool,
+            kind=kind.value,
+            subject=subject,
+            label=label[:300] if label else None,
+            count=count,
+            detail=detail,
+            undo_of=undo_of,
+            created_at=clock.now(),
+        )
+    )
+
+
+def add_to_change(
+    connection: sa.Connection, principal: Principal, kind: Kind, dataset_row_id: int, count: int
+) -> None:
+    """Count further changes of the running call into its row, made when it is the first."""
+    counted = connection.execute(
+        sa.update(changes)
+        .where(
+            changes.c.call_id == principal.call_id,
+            changes.c.kind == kind.value,
+            changes.c.dataset_id == dataset_row_id,
+        )
+        .values(count=changes.c.count + count)
+    ).rowcount
+    if not counted:
+        log_change(connection, principal, kind, dataset_row_id, count=count)
+
+
+def _listed(principal: Principal) -> sa.Select[Any]:
+    return (
+        sa.select(changes, datasets.c.name.label("dataset_name"), api_keys.c.prefix)
+        .outerjoin(datasets, datasets.c.id == changes.c.dataset_id)
+        .outerjoin(api_keys, api_keys.c.id == changes.c.api_key_id)
+        .where(changes.c.organization_id == principal.organization_id)
+    )
+
+
+def _change(row: sa.RowMapping) -> Change:
+    return Change(
+        id=row["id"],
+        call_id=row["call_id"],
+        tool=row["tool"],
+        session=row["session"],
+        key_prefix=row["prefix"],
+        kind=Kind(row["kind"]),
+        dataset=row["dataset_name"],
+        subject=row["subject"],
+        label=row["label"],
+        count=row["count"],
+        detail=row["detail"] or {},
+        created_at=row["created_at"],
+        undone_by=row["undone_by"],
+        undo_of=row["undo_of"],
+    )

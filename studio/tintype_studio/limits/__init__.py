@@ -1,0 +1,1 @@
+"""How much a key may do: calls in a sliding hour, and calls at a time."""
