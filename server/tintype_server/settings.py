@@ -54,7 +54,7 @@ class Settings:
     metrics: bool = False
     """Whether calls are counted and ``tintype serve`` answers ``/metrics`` (extra ``telemetry``)."""
     traces: bool = False
-    """Whether calls become OpenTelemetry spans, sent as the ``OTEL_*`` variables say (extra ``telemetry``)."""
+    """Whether calls become OpenTelemetry spans, sent as ``OTEL_*`` says (extra ``telemetry``)."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:

@@ -55,6 +55,8 @@ def test_it_shows_the_guards_at_work(told: tuple[str, Path]) -> None:
     text = told[0]
     for shown in ("(replayed)", "idempotency_conflict", "role_required", "key_cap_reached", "read_more"):
         assert shown in text
+    assert "confirmation_required" in text
+    assert '"undone":' in text
     assert '"images_uploaded": 0, "images_skipped": 6' in text
 
 

@@ -352,7 +352,7 @@ def test_an_overspend_is_refused_before_any_work(site: Site, door_name: str, wor
     assert refused.value.shape["details"] == {
         "required": 1,
         "remaining": 0,
-        "top_up": "tintype credits grant",
+        "top_up": "tintype keys update",
     }
     assert door.call("get_credit_balance", {}).value["credits_remaining"] == 0
 

@@ -142,7 +142,11 @@ def test_a_payment_refusal_is_402(site: Site, http: httpx.Client) -> None:
         headers={"X-API-Key": key},
     )
     assert response.status_code == 402
-    assert response.json()["error"]["details"] == {"required": 1, "remaining": 0}
+    assert response.json()["error"]["details"] == {
+        "required": 1,
+        "remaining": 0,
+        "top_up": "tintype keys update",
+    }
 
 
 def _poor_key(site: Site) -> str:

@@ -33,7 +33,7 @@ def running(runtime: Runtime, budget: int) -> RunningCall:
         files=everything(runtime.settings),
         max_response_tokens=budget,
     )
-    call = RunningCall(request, runtime.studio, runtime.registry, runtime.settings)
+    call = RunningCall(request, runtime.studio, runtime.registry, runtime.settings, runtime.dispatch)
     call.principal = runtime.studio.keys.authenticate(request.api_key)
     call.spec = runtime.registry.get(request.tool)
     return call

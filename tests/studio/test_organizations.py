@@ -14,11 +14,13 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound, TintypeError, Unauthorized
+from tintype_studio.identity.bootstrap import LOCAL_ALLOWANCE
 from tintype_studio.identity.invites import Acceptance
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.organizations import Member
 from tintype_studio.identity.roles import Role
 from tintype_studio.identity.tiers import TIERS
+from tintype_studio.ledger.calendar import next_month
 from tintype_studio.storage.tables import organizations
 from tintype_studio.studio import Studio
 
@@ -51,6 +53,20 @@ def test_the_organization_of_the_first_start(studio: Studio, owner: Principal) -
     assert (me.id, me.name, me.slug, me.tier) == (owner.organization_uuid, "Local", "local", "enterprise")
     assert (me.billing_email, me.member_count, me.pending_invite_count) == (None, 0, 0)
     assert me.limits == TIERS["enterprise"]
+
+
+def test_the_allowance_of_the_first_start_is_renewed_a_month_later(
+    studio: Studio, owner: Principal, move_clock: Any
+) -> None:
+    born = studio.organizations.me(owner).created_at
+    before = studio.ledger.balance(owner)
+    assert before.credits_remaining == before.credits_monthly_allowance == LOCAL_ALLOWANCE
+    assert before.credits_reset_at == next_month(born)
+    studio.ledger.hold(owner, call_id="spent", operation="x", amount=300)
+    studio.ledger.capture("spent", 300)
+    assert studio.ledger.available(owner) == LOCAL_ALLOWANCE - 300
+    move_clock(timedelta(days=32))
+    assert studio.ledger.available(owner) == LOCAL_ALLOWANCE
 
 
 def test_it_counts_members_and_invites_that_can_still_be_accepted(

@@ -167,7 +167,7 @@ def _json_lines(entries: list[CallEntry]) -> None:
             "created_at": entry.created_at.isoformat(timespec="milliseconds"),
             "arguments": json.loads(entry.arguments),
         }
-        click.echo(json.dumps(line).replace("\x7f", "\\u007f"))
+        click.echo(json.dumps(line))
     sys.stdout.flush()
 
 

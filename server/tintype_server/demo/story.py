@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -65,6 +66,7 @@ class Story:
             await self._upload(agent)
             # Before any preview is written: the output folder may lie inside the folder of pictures.
             await self._repeat(agent)
+            await self._confirm_and_undo(agent)
             await self._label(agent)
             await self._look(agent)
             await self._export(agent)
@@ -196,6 +198,19 @@ class Story:
         await agent.call("create_dataset", {"name": DATASET}, key="demo-create")
         await agent.call("create_dataset", {"name": "another"}, key="demo-create")
         await agent.call("upload_dataset_from_folder", {"dataset_name": DATASET, "folder": str(self._folder)})
+
+    async def _confirm_and_undo(self, agent: Agent) -> None:
+        self._title("A deletion asks first, and can be taken back")
+        target = {"name": DATASET}
+        await agent.call("preview_call", {"tool": "delete_dataset", "arguments": json.dumps(target)})
+        refused = await agent.call("delete_dataset", target)
+        question = refused.value["error"]["details"]
+        await agent.call(
+            "confirm_call",
+            {"approval_id": question["approval_id"], "confirm_token": question["confirm_token"]},
+        )
+        deleted = await agent.call("list_deleted", {})
+        await agent.call("undo_call", {"call_id": deleted.value["deleted"][0]["call_id"]})
 
     async def _refused_role(self) -> None:
         self._title("A key that may only look cannot change anything")

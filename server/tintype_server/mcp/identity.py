@@ -10,7 +10,8 @@ TITLE = "Tintype"
 INSTRUCTIONS = (
     "Tools over a computer-vision platform: datasets, images, annotations, exports. "
     "Names are case-sensitive. Coordinates are pixels of the upright image. "
-    "Before deleting or spending, tell the user what will happen and get their word. "
+    "preview_call tells what a call would change and cost. A call refused with confirmation_required goes on "
+    "with confirm_call, once the user has agreed. list_changes and undo_call take back what went wrong. "
     "To label by eye: preview_image, then save_annotations, then preview_image to check. "
     "An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`."
 )

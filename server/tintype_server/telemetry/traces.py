@@ -58,7 +58,7 @@ class Traces:
 
         tool = tool_label(call)
         # A call that another call makes belongs under that one.
-        parent, links = self._parent(call.request.trace)
+        parent, links = self._parent(None if call.request.nested else call.request.trace)
         span = self._tracer.start_span(
             f"tintype.call {tool}",
             context=parent,

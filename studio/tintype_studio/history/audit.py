@@ -19,7 +19,8 @@ from tintype_studio.errors import Unavailable
 from tintype_studio.history.audit_query import EVERY_CALL, CallEntry, CallFilter, page
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
-from tintype_studio.storage.tables import api_keys, calls
+from tintype_studio.storage.prepared import Prepared
+from tintype_studio.storage.tables import UtcDateTime, api_keys, calls
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,11 @@ class CallRecord:
     dry_run: bool = False
 
 
-_MARK_USED = (
-    sa.update(api_keys).where(api_keys.c.id == sa.bindparam("key")).values(last_used_at=sa.bindparam("at"))
+_INSERT = Prepared(sa.insert(calls), columns=CallRecord.__slots__)
+_MARK_USED = Prepared(
+    sa.update(api_keys)
+    .where(api_keys.c.id == sa.bindparam("p_key"))
+    .values(last_used_at=sa.bindparam("p_at", type_=UtcDateTime))
 )
 
 
@@ -73,9 +77,10 @@ class Audit:
         """Write rows in the caller's transaction: what a call changed and its line come true together."""
         rows = [{column: getattr(r, column) for column in CallRecord.__slots__} for r in records]
         used = {row["api_key_id"]: row["created_at"] for row in rows if row["api_key_id"] is not None}
-        connection.execute(sa.insert(calls), rows)
-        if used:
-            connection.execute(_MARK_USED, [{"key": k, "at": used[k]} for k in sorted(used)])
+        for row in rows:
+            _INSERT.run(connection, row)
+        for key in sorted(used):
+            _MARK_USED.run(connection, {"p_key": key, "p_at": used[key]})
 
     def record_soon(self, record: CallRecord) -> None:
         """Write one row within ``FLUSH_SECONDS``; at once after ``close``."""

@@ -19,6 +19,7 @@ from tintype_studio.errors import IdempotencyConflict, InvalidInput, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
+from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import idempotency_records as records
 from tintype_studio.waiting import Waiters
 
@@ -28,6 +29,20 @@ WAIT_SECONDS = 25.0
 """How long a second caller waits for the first. Below the 30 s after which known clients send again."""
 MAX_WAITERS = 16
 """Callers of one process that wait at a time; further ones are told to come again."""
+
+
+_SELECT = Prepared(
+    sa.select(records).where(
+        records.c.api_key_id == sa.bindparam("p_api_key_id"),
+        records.c.tool == sa.bindparam("p_tool"),
+        records.c.key == sa.bindparam("p_key"),
+    )
+)
+_STORE = Prepared(
+    sa.update(records)
+    .where(records.c.id == sa.bindparam("p_id"), records.c.call_id == sa.bindparam("p_call"))
+    .values(result=sa.bindparam("p_answer", type_=sa.LargeBinary))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,20 @@ class Idempotency:
         self._db = database
         self._liveness = liveness
         self._waiters = Waiters(MAX_WAITERS)
+        self._insert = Prepared(
+            database.insert_ignore(records).returning(records.c.id),
+            columns=(
+                "api_key_id",
+                "tool",
+                "key",
+                "fingerprint",
+                "call_id",
+                "instance",
+                "result",
+                "created_at",
+                "expires_at",
+            ),
+        )
 
     def claim(
         self,
@@ -78,7 +107,7 @@ class Idempotency:
         self, principal: Principal, tool: str, key: str, fingerprint: str, call_id: str
     ) -> Ticket | bytes | None:
         now = clock.now()
-        mine = sa.and_(records.c.api_key_id == principal.key_id, records.c.tool == tool, records.c.key == key)
+        mine = {"api_key_id": principal.key_id, "tool": tool, "key": key}
         fresh = {
             "fingerprint": fingerprint,
             "call_id": call_id,
@@ -88,7 +117,9 @@ class Idempotency:
             "expires_at": now + WINDOW,
         }
         with self._db.read() as connection:
-            row = connection.execute(sa.select(records).where(mine)).mappings().first()
+            row = next(
+                iter(_SELECT.all(connection, {f"p_{k}": v for k, v in mine.items()}, alone=True)), None
+            )
         if row is not None and row["expires_at"] > now:
             if row["fingerprint"] != fingerprint:
                 raise IdempotencyConflict(
@@ -101,11 +132,8 @@ class Idempotency:
         # Not durable: a claim means nothing without the process that runs the call.
         with self._db.write(durable=False) as connection:
             if row is None:
-                record_id = connection.execute(
-                    self._db.insert_ignore(records)
-                    .values(api_key_id=principal.key_id, tool=tool, key=key, **fresh)
-                    .returning(records.c.id)
-                ).scalar()
+                made = self._insert.run(connection, {**mine, **fresh}).first
+                record_id = made["id"] if made is not None else None
             else:
                 record_id = connection.execute(
                     sa.update(records)
@@ -121,11 +149,9 @@ class Idempotency:
 
         ``Unavailable`` when the key is no longer this call's: then somebody else runs it.
         """
-        kept = connection.execute(
-            sa.update(records)
-            .where(records.c.id == ticket.record_id, records.c.call_id == ticket.call_id)
-            .values(result=answer)
-        ).rowcount
+        kept = _STORE.run(
+            connection, {"p_id": ticket.record_id, "p_call": ticket.call_id, "p_answer": answer}
+        ).changed
         if not kept:
             raise Unavailable(
                 "Another call took over this idempotency key; nothing was changed.", code="claim_lost"

@@ -18,10 +18,11 @@ from tintype_studio import clock
 from tintype_studio.errors import Conflict, InvalidInput, NotFound, PaymentRequired, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.permissions import require
-from tintype_studio.ledger import allowance
+from tintype_studio.ledger import allowance, statements
 from tintype_studio.ledger.amounts import whole_credits
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
+from tintype_studio.storage.prepared import Row
 from tintype_studio.storage.tables import accounts, api_keys, holds, ledger_entries
 
 
@@ -75,8 +76,9 @@ class Ledger:
         caps = connection.execute(
             sa.select(
                 api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held,
-                api_keys.c.daily_credit_cap - _spent_today(clock.now()) - api_keys.c.credits_held,
-            ).where(api_keys.c.id == principal.key_id)
+                api_keys.c.daily_credit_cap - statements.SPENT_TODAY - api_keys.c.credits_held,
+            ).where(api_keys.c.id == principal.key_id),
+            {"p_midnight": _midnight(clock.now())},
         ).one()
         left += [cap for cap in caps if cap is not None]
         return max(0, min(int(part) for part in left))
@@ -168,38 +170,27 @@ class Ledger:
 
     def _insert_hold(self, principal: Principal, call_id: str, operation: str, amount: int) -> None:
         now = clock.now()
+        account = {"p_organization": principal.organization_id, "p_amount": amount, "p_now": now}
+        key = {"p_key": principal.key_id, "p_amount": amount, "p_midnight": _midnight(now)}
         # Not durable: a hold means nothing without the process that made it.
         with self._db.write(durable=False) as connection:
-            account_ok = _hold_in_account(connection, principal, amount, now)
+            account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
             if not account_ok and allowance.refill(connection, principal.organization_id):
-                account_ok = _hold_in_account(connection, principal, amount, now)
-            key_ok = connection.execute(
-                sa.update(api_keys)
-                .where(
-                    api_keys.c.id == principal.key_id,
-                    sa.or_(
-                        api_keys.c.credit_cap.is_(None),
-                        api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held >= amount,
-                    ),
-                    sa.or_(
-                        api_keys.c.daily_credit_cap.is_(None),
-                        api_keys.c.daily_credit_cap - _spent_today(now) - api_keys.c.credits_held >= amount,
-                    ),
-                )
-                .values(credits_held=api_keys.c.credits_held + amount)
-            ).rowcount
+                account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
+            key_ok = statements.HOLD_IN_KEY.run(connection, key).changed
             if not account_ok or not key_ok:
-                raise _Refused(by_key=account_ok)
-            connection.execute(
-                sa.insert(holds).values(
-                    organization_id=principal.organization_id,
-                    api_key_id=principal.key_id,
-                    call_id=call_id,
-                    instance=self._liveness.instance,
-                    operation=operation,
-                    amount=amount,
-                    created_at=now,
-                )
+                raise _Refused(by_key=bool(account_ok))
+            statements.INSERT_HOLD.run(
+                connection,
+                {
+                    "organization_id": principal.organization_id,
+                    "api_key_id": principal.key_id,
+                    "call_id": call_id,
+                    "instance": self._liveness.instance,
+                    "operation": operation,
+                    "amount": amount,
+                    "created_at": now,
+                },
             )
 
     def capture(self, call_id: str, amount: int, *, description: str | None = None) -> int:
@@ -302,30 +293,8 @@ class Ledger:
         return len(dead)
 
 
-def _spent_today(now: datetime) -> sa.ScalarSelect[int]:
-    """What the key of the surrounding statement was charged since midnight UTC, refunds taken off."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (
-        sa.select(sa.func.coalesce(-sa.func.sum(ledger_entries.c.amount), 0))
-        .where(ledger_entries.c.api_key_id == api_keys.c.id, ledger_entries.c.created_at >= midnight)
-        .correlate(api_keys)
-        .scalar_subquery()
-    )
-
-
-def _hold_in_account(connection: sa.Connection, principal: Principal, amount: int, now: datetime) -> bool:
-    """Whether the account took the hold; not while a refill is due, which comes first."""
-    return bool(
-        connection.execute(
-            sa.update(accounts)
-            .where(
-                accounts.c.organization_id == principal.organization_id,
-                accounts.c.balance - accounts.c.held >= amount,
-                sa.or_(accounts.c.reset_at.is_(None), accounts.c.reset_at > now),
-            )
-            .values(held=accounts.c.held + amount)
-        ).rowcount
-    )
+def _midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _add_to_balance(connection: sa.Connection, organization_id: int, amount: int) -> int:
@@ -339,50 +308,32 @@ def _add_to_balance(connection: sa.Connection, organization_id: int, amount: int
     )
 
 
-def _take_hold(connection: sa.Connection, call_id: str) -> sa.RowMapping | None:
-    return (
-        connection.execute(sa.delete(holds).where(holds.c.call_id == call_id).returning(holds))
-        .mappings()
-        .first()
-    )
+def _take_hold(connection: sa.Connection, call_id: str) -> Row | None:
+    return statements.TAKE_HOLD.run(connection, {"p_call": call_id}).first
 
 
-def _settle(connection: sa.Connection, hold: sa.RowMapping, amount: int, description: str | None) -> int:
+def _settle(connection: sa.Connection, hold: Row, amount: int, description: str | None) -> int:
     """Free a hold that was taken, and charge ``amount`` of it. Returns what was charged."""
     held, charged = int(hold["amount"]), max(0, min(amount, int(hold["amount"])))
-    balance = connection.execute(
-        sa.update(accounts)
-        .where(accounts.c.organization_id == hold["organization_id"])
-        .values(
-            held=accounts.c.held - held,
-            balance=accounts.c.balance - charged,
-            allowance_left=sa.case(
-                (accounts.c.allowance_left > charged, accounts.c.allowance_left - charged), else_=0
-            ),
-        )
-        .returning(accounts.c.balance)
-    ).scalar_one()
-    connection.execute(
-        sa.update(api_keys)
-        .where(api_keys.c.id == hold["api_key_id"])
-        .values(
-            credits_held=api_keys.c.credits_held - held,
-            credits_used=api_keys.c.credits_used + charged,
-        )
-    )
+    amounts = {"p_held": held, "p_amount": charged}
+    settled = statements.SETTLE_ACCOUNT.run(
+        connection, {"p_organization": hold["organization_id"], **amounts}
+    ).rows
+    statements.SETTLE_KEY.run(connection, {"p_key": hold["api_key_id"], **amounts})
     if charged:
-        connection.execute(
-            sa.insert(ledger_entries).values(
-                uuid=clock.new_id(),
-                organization_id=hold["organization_id"],
-                api_key_id=hold["api_key_id"],
-                call_id=hold["call_id"],
-                operation=hold["operation"],
-                amount=-charged,
-                balance_after=balance,
-                description=description,
-                created_at=clock.now(),
-            )
+        statements.INSERT_CHARGE.run(
+            connection,
+            {
+                "uuid": clock.new_id(),
+                "organization_id": hold["organization_id"],
+                "api_key_id": hold["api_key_id"],
+                "call_id": hold["call_id"],
+                "operation": hold["operation"],
+                "amount": -charged,
+                "balance_after": settled[0]["balance"],
+                "description": description,
+                "created_at": clock.now(),
+            },
         )
     return charged
 

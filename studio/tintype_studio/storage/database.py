@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -75,8 +75,8 @@ class Database:
         """
         unit = self._open_unit()
         if unit is not None:
-            with _plain_errors(), unit.connection().begin_nested() as nested:
-                yield nested.connection
+            with _plain_errors(), _part(unit.connection()) as connection:
+                yield connection
             return
         engine = self._durable if durable else self._relaxed
         with self._writers, _plain_errors(), engine.begin() as connection:
@@ -214,6 +214,21 @@ def _begin_server(connection: sa.Connection) -> None:
 def _synchronous(connection: sa.Connection) -> str:
     # Whatever does not say is a write that must last.
     return str(connection.get_execution_options().get("tintype_synchronous", "FULL"))
+
+
+@contextmanager
+def _part(connection: sa.Connection) -> Iterator[sa.Connection]:
+    """A part of a transaction that is undone alone. Past SQLAlchemy, which spends ten times as long on it."""
+    cursor = connection.connection.cursor()
+    cursor.execute("SAVEPOINT part")
+    try:
+        yield connection
+    except BaseException:
+        with suppress(Exception):  # the connection may be what failed; the first error tells more
+            cursor.execute("ROLLBACK TO SAVEPOINT part")
+            cursor.execute("RELEASE SAVEPOINT part")
+        raise
+    cursor.execute("RELEASE SAVEPOINT part")
 
 
 @contextmanager

@@ -1,15 +1,15 @@
-"""A query that runs on every call, compiled once.
+"""Statements that run on every call, compiled once.
 
-SQLAlchemy builds, caches and checks anew at each execution, which costs a short lookup several times what
-the database needs. Here the statement, the order of its parameters and the conversion of its columns are
+SQLAlchemy builds, caches and checks anew at each execution, which costs a short statement several times what
+the database needs. Here the text, the order of its parameters and the conversion of values and columns are
 worked out the first time; after that, the driver runs it directly. The text and the types are still
 SQLAlchemy's, so both databases are served.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,54 +17,101 @@ Row = dict[str, Any]
 _Converter = Callable[[Any], Any] | None
 
 
-class Prepared:
-    """A select with ``bindparam`` values of plain types. Thread-safe."""
+class Done(NamedTuple):
+    """What a statement did."""
 
-    def __init__(self, statement: sa.Select[Any]) -> None:
+    rows: list[Row]
+    """What it selected, or gives by RETURNING; by column name."""
+    changed: int
+    """Rows that it changed."""
+
+    @property
+    def first(self) -> Row | None:
+        """The first row, if there is one."""
+        return self.rows[0] if self.rows else None
+
+
+class Prepared:
+    """A select, update or delete with ``bindparam`` values, or an insert of named columns. Thread-safe."""
+
+    def __init__(
+        self,
+        statement: sa.Select[Any] | sa.Insert | sa.Update | sa.Delete,
+        *,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         self._statement = statement
+        self._columns = columns
         self._plans: dict[str, _Plan] = {}
 
-    def all(self, connection: sa.Connection, parameters: dict[str, Any], *, alone: bool = False) -> list[Row]:
-        """Run inside the connection's transaction; rows by column name.
+    def all(
+        self, connection: sa.Connection, parameters: Mapping[str, Any], *, alone: bool = False
+    ) -> list[Row]:
+        """Run a select inside the connection's transaction; rows by column name.
 
         ``alone``: nothing else is read with this connection, so that no transaction need be begun. On
         SQLite every statement less is one less point at which threads hand the interpreter to each other.
         """
-        plan = self._plans.get(connection.dialect.name)
-        if plan is None:
-            plan = self._plans[connection.dialect.name] = _Plan(self._statement, connection.dialect)
+        plan = self._plan(connection)
         if not alone and not connection.in_transaction():
             connection.begin()
-        return plan.run(connection, parameters)
+        return plan.run(connection, parameters).rows
+
+    def run(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> Done:
+        """Run inside the connection's transaction, which ``Database.write`` has begun."""
+        return self._plan(connection).run(connection, parameters)
+
+    def _plan(self, connection: sa.Connection) -> _Plan:
+        plan = self._plans.get(connection.dialect.name)
+        if plan is None:
+            plan = self._plans[connection.dialect.name] = _Plan(
+                self._statement, self._columns, connection.dialect
+            )
+        return plan
 
 
 class _Plan:
-    def __init__(self, statement: sa.Select[Any], dialect: sa.Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
+    def __init__(self, statement: Any, inserted: Sequence[str] | None, dialect: sa.Dialect) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=inserted)
         self._text = str(compiled)
         self._fixed = dict(compiled.params)
         self._order = getattr(compiled, "positiontup", None)
-        columns = statement.selected_columns
+        self._encoders: dict[str, Callable[[Any], Any]] = {}
+        for name, bind in compiled.binds.items():
+            encode = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if encode is not None:
+                self._encoders[name] = encode
+        columns = statement.selected_columns if statement.is_select else statement.exported_columns
         self._names = [str(column.key) for column in columns]
         self._converters: list[_Converter] = [
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
         ]
-        self._driver_error: type[Exception] = dialect.loaded_dbapi.OperationalError
+        self._driver_errors: tuple[type[Exception], ...] = (
+            dialect.loaded_dbapi.OperationalError,
+            dialect.loaded_dbapi.IntegrityError,
+        )
 
-    def run(self, connection: sa.Connection, parameters: dict[str, Any]) -> list[Row]:
-        values = self._fixed | parameters
+    def run(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> Done:
+        values = {**self._fixed, **parameters}
+        for name, encode in self._encoders.items():
+            values[name] = encode(values[name])
         cursor = connection.connection.cursor()
         try:
             cursor.execute(self._text, values if self._order is None else [values[n] for n in self._order])
-            rows = cursor.fetchall()
-        except self._driver_error as error:
-            raise sa.exc.OperationalError(self._text, None, error) from error
+            rows = cursor.fetchall() if self._names else []
+            count = cursor.rowcount
+        except self._driver_errors as error:
+            kind = type(error).__name__
+            raise getattr(sa.exc, kind)(self._text, None, error) from error
         finally:
             cursor.close()
-        return [
-            {
-                name: value if convert is None else convert(value)
-                for name, convert, value in zip(self._names, self._converters, row, strict=True)
-            }
-            for row in rows
-        ]
+        return Done(
+            [
+                {
+                    name: value if convert is None else convert(value)
+                    for name, convert, value in zip(self._names, self._converters, row, strict=True)
+                }
+                for row in rows
+            ],
+            count,
+        )

@@ -85,7 +85,7 @@ TOOL = ToolSpec(
     ),
     args=ConfirmCallArgs,
     result=ConfirmCallResult,
-    required_role=Role.VIEWER,
+    required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
     atomic=False,

@@ -49,7 +49,7 @@ TOOL = ToolSpec(
     ),
     args=PreviewCallArgs,
     result=PreviewCallResult,
-    required_role=Role.VIEWER,
+    required_role=Role.MEMBER,
     idempotent=True,
     effect=Effect.READ,
     handler=handle,

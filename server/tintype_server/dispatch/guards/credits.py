@@ -20,7 +20,11 @@ def credits(call: RunningCall, proceed: Next) -> Outcome:
     try:
         ledger.hold(call.principal, call_id=call.id, operation=quote.operation, amount=quote.credits)
     except PaymentRequired as refused:
-        refused.details["top_up"] = call.settings.top_up_url or "tintype credits grant"
+        refused.details["top_up"] = (
+            "tintype keys update"
+            if refused.code == "key_cap_reached"
+            else call.settings.top_up_url or "tintype credits grant"
+        )
         raise
 
     def charge(connection: sa.Connection, outcome: Outcome) -> Outcome:
