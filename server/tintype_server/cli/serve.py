@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from tintype_server.settings import Settings
@@ -33,12 +35,16 @@ def command(
             f"Listening on {host} needs --base-url or --allowed-host, so that requests meant for other "
             "hosts can be told apart."
         )
+    import signal
+
     import uvicorn
 
     from tintype_server.http.app import build_app
     from tintype_server.runtime import Runtime
 
     runtime = Runtime.open(settings)
+    # uvicorn sends itself the signal again once it has stopped, and that must not skip the closing.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         app = build_app(runtime, allowed_hosts=allowed_host)
         if settings.api_key is None:

@@ -10,7 +10,7 @@ from tintype_server.http.credentials import api_key_of
 from tintype_server.runtime import Runtime
 from tintype_server.telemetry.metrics import Metrics
 from tintype_studio.errors import Forbidden
-from tintype_studio.history.waiting import runs_the_server
+from tintype_studio.history.backlog import runs_the_server
 
 
 class MetricsRoute:

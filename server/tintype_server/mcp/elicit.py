@@ -29,6 +29,14 @@ FORM: dict[str, Any] = {
 Context = ServerRequestContext[Any, Any]
 
 
+class Declined(ApprovalDenied):
+    """The person at the client's side said no."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__("The user did not confirm; nothing was changed.")
+        self.token = token
+
+
 def boundary(key: bytes, principal_of: Any) -> RequestStateBoundary:
     """Middleware that seals and opens what clients carry: bound to the tool, its arguments and the caller."""
     security = RequestStateSecurity(keys=[key], ttl=TOKEN_TTL.total_seconds(), bind_principal=principal_of)
@@ -45,7 +53,7 @@ def can_ask(ctx: Context) -> bool:
 async def ask(ctx: Context, error: ConfirmationRequired) -> str | t.InputRequiredResult | None:
     """The token to go on with, the question to send as the answer, or None when nobody can be asked.
 
-    Raises ``ApprovalDenied`` when the person said no.
+    Raises ``Declined`` when the person said no.
     """
     if not can_ask(ctx):
         return None
@@ -58,20 +66,20 @@ async def ask(ctx: Context, error: ConfirmationRequired) -> str | t.InputRequire
         reply = await ctx.session.elicit_form(question.message, FORM, related_request_id=ctx.request_id)
     except (NoBackChannelError, MCPError):
         return None
-    _require_yes(reply)
+    _require_yes(reply, error.token)
     return error.token
 
 
-def token_of(params: t.CallToolRequestParams) -> str | None:
-    """The token of a call that comes back with the person's yes.
+def token_of(state: str, params: t.CallToolRequestParams) -> str:
+    """The token of a call that comes back with the person's yes; ``state`` is what we gave it to carry.
 
-    Raises ``ApprovalDenied`` when the person said no, or nothing.
+    Raises ``Declined`` when the person said no, or nothing.
     """
-    _require_yes((params.input_responses or {}).get(QUESTION))
-    return params.request_state
+    _require_yes((params.input_responses or {}).get(QUESTION), state)
+    return state
 
 
-def _require_yes(reply: Any) -> None:
+def _require_yes(reply: Any, token: str) -> None:
     accepted = isinstance(reply, t.ElicitResult) and reply.action == "accept"
     if not accepted or (reply.content or {}).get(ANSWER) is not True:
-        raise ApprovalDenied("The user did not confirm; nothing was changed.")
+        raise Declined(token)

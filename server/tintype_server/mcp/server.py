@@ -11,7 +11,7 @@ import base64
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -89,7 +89,7 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
             request = _request(ctx, params, caller_of(ctx.request))
             try:
                 if params.request_state is not None:
-                    request = replace(request, confirm_token=elicit.token_of(params))
+                    request = request.confirmed(elicit.token_of(params.request_state, params))
                 outcome = await workers.run(request)
             except ConfirmationRequired as error:
                 question = await elicit.ask(ctx, error)
@@ -98,6 +98,9 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
                 if isinstance(question, t.InputRequiredResult):
                     return question
                 outcome = await workers.run(request.confirmed(question))
+        except elicit.Declined as error:
+            await anyio.to_thread.run_sync(runtime.studio.approvals.withdraw, error.token)
+            return error_result(error)
         except TintypeError as error:
             if error.code == "unknown_tool":
                 raise MCPError(t.INVALID_PARAMS, f"{error.message} {error.fix}", error.as_dict()) from None

@@ -209,10 +209,10 @@ def main(argv: list[str]) -> int:
     front.start()
     try:
         settings = _settings(options)
-        runtime_later = _open_workspace(front, settings)
+        runtime = _open_workspace(front, settings)()
     except Exception as error:
         return _fail(front, error)
-    _serve(front, runtime_later())
+    _serve(front, runtime)
     return 0
 
 

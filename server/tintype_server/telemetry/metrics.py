@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tintype_server.dispatch.running import RunningCall, log
 from tintype_server.telemetry.observe import Ending, Finish, tool_label
 from tintype_studio.errors import RateLimited
-from tintype_studio.history.waiting import count_waiting
+from tintype_studio.history.backlog import count_waiting
 from tintype_studio.storage.database import Database
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ class Approvals:
                 .where(
                     approvals.c.api_key_id == principal.key_id,
                     approvals.c.fingerprint == asked.fingerprint,
-                    approvals.c.status == Status.PENDING,
+                    approvals.c.status == Status.PENDING.value,
                 )
                 .values(**fresh)
                 .returning(approvals.c.id)
@@ -187,6 +187,18 @@ class Approvals:
                         else_=Status.PENDING.value,
                     ),
                 )
+            )
+
+    def withdraw(self, token: str) -> None:
+        """The person at the caller's side said no: take the question out of the queue."""
+        with self._db.write(durable=False) as connection:
+            connection.execute(
+                sa.update(approvals)
+                .where(
+                    approvals.c.token_hash == self._signer.hash_key(token),
+                    approvals.c.status == Status.PENDING.value,
+                )
+                .values(expires_at=clock.now())
             )
 
     def get(self, principal: Principal, approval_id: str) -> Approval:

@@ -1,0 +1,422 @@
+"""Undo: what a call changed is put back, byte for byte, or nothing happens and the error says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.history import World, signs
+
+from tintype_studio.errors import Conflict, Forbidden, NotFound, UndoConflict
+from tintype_studio.exports.service import ExportOptions
+from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.roles import Role
+from tintype_studio.studio import Studio
+
+
+@pytest.fixture
+def world(studio: Studio, owner: Principal, picture: Any, boxes: Any, check_counters: Any) -> Iterator[World]:
+    """The counters are checked at the end."""
+    yield signs(studio, owner, picture, boxes)
+    for dataset in studio.datasets.list(owner):
+        check_counters(studio, owner, dataset.name)
+
+
+def create_dataset(world: World, who: Principal) -> None:
+    world.studio.datasets.create(who, name="new", description="d")
+
+
+def create_dataset_with_images(world: World, who: Principal) -> None:
+    """As an upload of a folder does."""
+    world.studio.datasets.create(who, name="new")
+    for filename in ("1.jpg", "2.jpg"):
+        world.add(who, filename, "new")
+
+
+def delete_dataset(world: World, who: Principal) -> None:
+    world.studio.datasets.delete(who, "signs")
+
+
+def delete_dataset_that_lost_an_image_before(world: World, who: Principal) -> None:
+    world.studio.datasets.delete(who, "signs")
+
+
+def add_images(world: World, who: Principal) -> None:
+    for filename in ("1.jpg", "2.jpg"):
+        world.add(who, filename)
+
+
+def delete_image(world: World, who: Principal) -> None:
+    world.studio.samples.delete(who, world.image("a.jpg"))
+
+
+def delete_images(world: World, who: Principal) -> None:
+    for filename in ("a.jpg", "c.jpg"):
+        world.studio.samples.delete(who, world.image(filename))
+
+
+def save(world: World, who: Principal) -> None:
+    world.label(who, "a.jpg", world.boxes(3, "bus"))
+
+
+def save_nothing_over_something(world: World, who: Principal) -> None:
+    world.label(who, "a.jpg", [])
+
+
+def save_several_times(world: World, who: Principal) -> None:
+    for filename, count in (("a.jpg", 1), ("c.jpg", 2), ("a.jpg", 4), ("b.jpg", 0)):
+        world.label(who, filename, world.boxes(count, "bus"))
+
+
+def learn_a_class(world: World, who: Principal) -> None:
+    world.label(who, "c.jpg", [*world.boxes(1, "tram"), *world.boxes(1, "bike"), *world.boxes(1, "bus")])
+
+
+def declare_classes(world: World, who: Principal) -> None:
+    world.declare(who, "Straße", "bus", "car", "tram")
+
+
+def declare_and_save(world: World, who: Principal) -> None:
+    world.declare(who, "Straße", "bus", "car", "tram")
+    world.label(who, "b.jpg", world.boxes(2, "tram"))
+
+
+def do_all_sorts(world: World, who: Principal) -> None:
+    world.add(who, "1.jpg")
+    world.label(who, "1.jpg", world.boxes(2, "tram"))
+    world.label(who, "a.jpg", world.boxes(1, "bus"))
+    world.studio.samples.delete(who, world.image("b.jpg"))
+
+
+def delete_and_replace(world: World, who: Principal) -> None:
+    """Another image takes the name of the deleted one, in the same call."""
+    world.studio.samples.delete(who, world.image("a.jpg"))
+    world.add(who, "a.jpg")
+
+
+DEEDS: list[Callable[[World, Principal], None]] = [
+    create_dataset,
+    create_dataset_with_images,
+    delete_dataset,
+    delete_dataset_that_lost_an_image_before,
+    add_images,
+    delete_image,
+    delete_images,
+    save,
+    save_nothing_over_something,
+    save_several_times,
+    learn_a_class,
+    declare_classes,
+    declare_and_save,
+    do_all_sorts,
+    delete_and_replace,
+]
+
+
+@pytest.fixture(params=DEEDS, ids=lambda deed: deed.__name__)
+def deed(request: pytest.FixtureRequest, world: World) -> Any:
+    if request.param is delete_dataset_that_lost_an_image_before:
+        world.studio.samples.delete(world.acts("setup"), world.image("b.jpg"))
+    return request.param
+
+
+def test_an_undo_puts_back_what_was_there(world: World, deed: Any) -> None:
+    before, call = world.seen(), world.acts()
+    deed(world, call)
+    assert world.seen() != before
+    by = world.undo(call)
+    assert world.seen() == before
+    assert {c.undone_by for c in world.changes(call)} == {by.call_id}
+    assert {c.undo_of for c in world.changes(by)} == {call.call_id}
+
+
+def test_an_undo_is_undone(world: World, deed: Any) -> None:
+    call = world.acts()
+    deed(world, call)
+    after = world.seen()
+    world.undo(world.undo(call))
+    assert world.seen() == after
+    assert {c.undone_by for c in world.changes(call)} == {None}
+
+
+def test_a_redo_is_undone(world: World, deed: Any) -> None:
+    before, call = world.seen(), world.acts()
+    deed(world, call)
+    world.undo(world.undo(world.undo(call)))
+    assert world.seen() == before
+
+
+def test_a_call_that_was_done_again_is_undone_again(world: World, deed: Any) -> None:
+    before, call = world.seen(), world.acts()
+    deed(world, call)
+    world.undo(world.undo(call))
+    world.undo(call)
+    assert world.seen() == before
+
+
+def test_counters_are_true_at_every_step(world: World, deed: Any, check_counters: Any) -> None:
+    call = world.acts()
+    deed(world, call)
+    for _ in range(4):
+        for dataset in world.studio.datasets.list(world.principal):
+            check_counters(world.studio, world.principal, dataset.name)
+        call = world.undo(call)
+
+
+def test_an_undone_call_names_the_call_that_undid_it(world: World) -> None:
+    call = world.acts()
+    save(world, call)
+    by = world.undo(call)
+    error = world.undo_refusal(call)
+    assert (error.code, error.details) == ("already_undone", {"undone_by": by.call_id})
+    assert str(by.call_id) in error.message
+
+
+def test_a_call_whose_redo_was_undone_is_undone(world: World) -> None:
+    call = world.acts()
+    save(world, call)
+    again = world.undo(world.undo(world.undo(call)))
+    assert [c.undone_by for c in world.changes(call)] == [again.call_id]
+    assert world.undo_refusal(call).code == "already_undone"
+
+
+LATER: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
+    "a save over a save": (save, save_several_times),
+    "a deletion of a labelled image": (save, delete_image),
+    "a deletion of the whole dataset": (save, delete_dataset),
+    "labels of an image that was added": (
+        lambda w, who: w.add(who, "1.jpg"),
+        lambda w, who: w.label(who, "1.jpg", w.boxes(1, "bus")),
+    ),
+    "a deletion of an image that was added": (
+        lambda w, who: w.add(who, "1.jpg"),
+        lambda w, who: w.studio.samples.delete(who, w.image("1.jpg")),
+    ),
+    "images in a dataset that was made": (create_dataset, lambda w, who: w.add(who, "1.jpg", "new")),
+    "the deletion of a dataset that was made": (
+        create_dataset,
+        lambda w, who: w.studio.datasets.delete(who, "new"),
+    ),
+    "a class list over a class list": (
+        declare_classes,
+        lambda w, who: w.declare(who, "Straße", "bus", "car"),
+    ),
+    "the deletion of a dataset whose classes were set": (declare_classes, delete_dataset),
+    "the deletion of a dataset that lost an image": (delete_image, delete_dataset),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_what_later_changes_build_on_is_not_undone(world: World, case: str) -> None:
+    first, second = LATER[case]
+    before, call, later = world.seen(), world.acts(), world.acts()
+    first(world, call)
+    second(world, later)
+    error = world.undo_refusal(call)
+    assert isinstance(error, UndoConflict)
+    assert error.code == "later_changes"
+    assert error.details == {"calls": [{"call_id": later.call_id, "tool": "some_tool"}], "count": 1}
+    assert str(later.call_id) in error.message
+    world.undo(later)
+    world.undo(call)
+    assert world.seen() == before
+
+
+def test_all_later_calls_are_named_newest_first(world: World) -> None:
+    call, later = world.acts(), [world.acts() for _ in range(30)]
+    save(world, call)
+    for number, one in enumerate(later):
+        world.label(one, "a.jpg", world.boxes(number % 3, "bus"))
+    details = world.undo_refusal(call).details
+    assert [c["call_id"] for c in details["calls"]] == [c.call_id for c in reversed(later)][:20]
+    assert details["count"] == 30
+
+
+def test_a_change_outside_of_any_call_stands_in_the_way_too(world: World) -> None:
+    call = world.acts()
+    save(world, call)
+    world.label(world.principal, "a.jpg", world.boxes(1, "bus"))
+    error = world.undo_refusal(call)
+    assert error.details["calls"] == [{"call_id": "(outside of any call)", "tool": None}]
+
+
+def test_changes_of_other_images_do_not_stand_in_the_way(world: World) -> None:
+    call, other = world.acts(), world.acts()
+    save(world, call)
+    world.label(other, "b.jpg", world.boxes(4, "bus"))
+    add_images(world, world.acts())
+    world.undo(call)
+    assert world.studio.documents.get(world.principal, world.image("b.jpg"))[1] == world.boxes(4, "bus")
+
+
+def test_an_undo_is_not_undone_once_something_was_done_since(world: World) -> None:
+    call, later = world.acts(), world.acts()
+    save(world, call)
+    by = world.undo(call)
+    world.label(later, "a.jpg", world.boxes(1, "bus"))
+    assert [c["call_id"] for c in world.undo_refusal(by).details["calls"]] == [later.call_id]
+
+
+def test_undos_are_undone_in_their_own_order_only(world: World) -> None:
+    """Bringing back labels of an image that a later undo took away would label what is not there."""
+    adding, labelling = world.acts(), world.acts()
+    world.add(adding, "1.jpg")
+    world.label(labelling, "1.jpg", world.boxes(2, "bus"))
+    first = world.undo(labelling)
+    second = world.undo(adding)
+    assert [c["call_id"] for c in world.undo_refusal(first).details["calls"]] == [second.call_id]
+
+
+def test_a_redone_save_is_not_overwritten_by_another_redo(world: World) -> None:
+    one, two = world.acts(), world.acts()
+    world.label(one, "c.jpg", world.boxes(1, "bus"))
+    world.label(two, "c.jpg", world.boxes(2, "bus"))
+    first, second = world.undo(two), world.undo(one)
+    assert world.undo_refusal(first).code == "later_changes"
+    world.undo(second)
+    world.undo(first)
+    assert world.studio.documents.get(world.principal, world.image("c.jpg"))[1] == world.boxes(2, "bus")
+
+
+def test_images_do_not_come_back_into_a_dataset_that_is_gone(world: World) -> None:
+    making, adding = world.acts(), world.acts()
+    create_dataset(world, making)
+    world.add(adding, "1.jpg", "new")
+    first, second = world.undo(adding), world.undo(making)
+    assert [c["call_id"] for c in world.undo_refusal(first).details["calls"]] == [second.call_id]
+
+
+def test_a_deleted_dataset_does_not_come_back_over_a_namesake(world: World) -> None:
+    call, namesake = world.acts(), world.acts()
+    before = world.seen()
+    delete_dataset(world, call)
+    world.studio.datasets.create(namesake, name="signs")
+    error = world.undo_refusal(call)
+    assert (error.code, "'signs'" in error.message) == ("name_taken", True)
+    world.undo(namesake)
+    world.undo(call)
+    assert world.seen() == before
+
+
+def test_a_deleted_image_does_not_come_back_over_a_namesake(world: World) -> None:
+    call, namesake = world.acts(), world.acts()
+    before = world.seen()
+    delete_images(world, call)
+    world.add(namesake, "c.jpg")
+    error = world.undo_refusal(call)
+    assert (error.code, "'c.jpg'" in error.message) == ("name_taken", True)
+    world.undo(namesake)
+    world.undo(call)
+    assert world.seen() == before
+
+
+def test_a_class_list_that_annotations_need_is_not_undone(world: World) -> None:
+    call, later = world.acts(), world.acts()
+    declare_classes(world, call)
+    world.label(later, "c.jpg", world.boxes(1, "tram"))
+    error = world.undo_refusal(call)
+    assert (error.code, "tram" in error.message) == ("class_in_use", True)
+
+
+def test_annotations_do_not_come_back_without_their_classes(world: World) -> None:
+    call = world.acts()
+    world.label(call, "a.jpg", [])
+    world.declare(world.acts(), "bus")
+    error = world.undo_refusal(call)
+    assert (error.code, "Straße" in error.message) == ("class_missing", True)
+
+
+def test_classes_that_others_use_by_now_stay(world: World) -> None:
+    call = world.acts()
+    learn_a_class(world, call)
+    world.label(world.acts(), "b.jpg", world.boxes(1, "tram"))
+    world.undo(call)
+    assert [c.name for c in world.studio.datasets.get(world.principal, "signs").classes] == [
+        "car",
+        "Straße",
+        "bus",
+        "tram",
+    ]
+
+
+def test_an_image_comes_back_with_its_classes(world: World) -> None:
+    """Only the deleted image still had the class when the save that taught it was undone."""
+    call, deleting = world.acts(), world.acts()
+    world.label(call, "b.jpg", world.boxes(1, "tram"))
+    world.label(world.acts(), "c.jpg", world.boxes(1, "tram"))
+    world.studio.samples.delete(deleting, world.image("c.jpg"))
+    world.undo(call)
+    world.undo(deleting)
+    classes = [c.name for c in world.studio.datasets.get(world.principal, "signs").classes]
+    assert "tram" in classes
+    export = world.studio.exports.create(
+        world.principal, dataset_name="signs", name="e", options=ExportOptions(format="coco")
+    )
+    assert export.status == "completed"
+
+
+def test_a_class_learned_after_an_undo_stands_last(world: World) -> None:
+    """The order of the classes is the order of their numbers in an export."""
+    call = world.acts()
+    learn_a_class(world, call)
+    world.label(world.acts(), "b.jpg", world.boxes(1, "zebra"))
+    world.undo(call)
+    world.label(world.acts(), "c.jpg", world.boxes(1, "ant"))
+    classes = [c.name for c in world.studio.datasets.get(world.principal, "signs").classes]
+    assert classes == ["car", "Straße", "bus", "zebra", "ant"]
+
+
+def test_another_organization_has_nothing_to_undo(world: World, stranger: Principal) -> None:
+    call = world.acts()
+    save(world, call)
+    abroad = world.acts("monday", stranger)
+    assert world.undo_refusal(call, abroad).code == "nothing_to_undo"
+    assert world.refusal(lambda: world.studio.undo.session(abroad, "monday")).code == "nothing_to_undo"
+
+
+@pytest.mark.parametrize("call_id", ["", "nothing", "x" * 5000, "\ud800", "%", "' OR 1=1 --"], ids=ascii)
+def test_an_unknown_call_is_a_clear_error(world: World, call_id: str) -> None:
+    error = world.refusal(lambda: world.studio.undo.call(world.acts(), call_id))
+    assert error.code in {"nothing_to_undo", "invalid_text"}
+    assert len(error.message) < 200
+
+
+def test_a_call_that_changed_nothing_has_nothing_to_undo(world: World) -> None:
+    reading, failing = world.acts(), world.acts()
+    world.studio.datasets.get(reading, "signs")
+    with pytest.raises(Conflict):
+        world.studio.datasets.create(failing, name="signs")
+    with pytest.raises(NotFound):
+        world.studio.samples.delete(failing, "nothing")
+    for call in (reading, failing):
+        assert world.undo_refusal(call).code == "nothing_to_undo"
+
+
+def test_a_member_undoes_its_own_calls_and_an_admin_all(world: World) -> None:
+    def someone(role: Role) -> Principal:
+        secret, _ = world.studio.keys.create(world.principal, name=role.value, role=role)
+        return world.studio.keys.authenticate(secret)
+
+    member, other, admin = someone(Role.MEMBER), someone(Role.MEMBER), someone(Role.ADMIN)
+    call = world.acts(principal=member)
+    save(world, call)
+    error = world.undo_refusal(call, world.acts(principal=other))
+    assert (type(error), error.code) == (Forbidden, "not_your_own")
+    again = world.undo(world.undo(call, world.acts(principal=member)), world.acts(principal=admin))
+    # What an admin did again is the admin's.
+    assert world.undo_refusal(again, world.acts(principal=member)).code == "not_your_own"
+
+
+def test_a_members_keys_are_one_person(world: World) -> None:
+    token, _ = world.studio.invites.create(world.principal, email="ann@example.com", role=Role.MEMBER)
+    accepted = world.studio.invites.accept(token)
+    secret, _ = world.studio.keys.create(
+        world.principal, name="second", role=Role.MEMBER, user_id=accepted.user_id
+    )
+    first, second = (world.studio.keys.authenticate(key) for key in (accepted.api_key, secret))
+    assert first.key_id != second.key_id
+    before, call = world.seen(), world.acts(principal=first)
+    save(world, call)
+    world.undo(call, world.acts(principal=second))
+    assert world.seen() == before
