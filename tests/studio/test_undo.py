@@ -131,20 +131,17 @@ def test_an_undo_puts_back_what_was_there(world: World, deed: Any) -> None:
     assert {c.undo_of for c in world.changes(by)} == {call.call_id}
 
 
-def test_an_undo_is_undone(world: World, deed: Any) -> None:
-    call = world.acts()
+def test_an_undo_is_undone_and_that_again(world: World, deed: Any, check_counters: Any) -> None:
+    states, call = [world.seen()], world.acts()
     deed(world, call)
-    after = world.seen()
-    world.undo(world.undo(call))
-    assert world.seen() == after
-    assert {c.undone_by for c in world.changes(call)} == {None}
-
-
-def test_a_redo_is_undone(world: World, deed: Any) -> None:
-    before, call = world.seen(), world.acts()
-    deed(world, call)
-    world.undo(world.undo(world.undo(call)))
-    assert world.seen() == before
+    states.append(world.seen())
+    last = call
+    for step in range(4):
+        last = world.undo(last)
+        assert world.seen() == states[step % 2]
+        for dataset in world.studio.datasets.list(world.principal):
+            check_counters(world.studio, world.principal, dataset.name)
+        assert {c.undone_by is None for c in world.changes(last)} == {True}
 
 
 def test_a_call_that_was_done_again_is_undone_again(world: World, deed: Any) -> None:
@@ -153,15 +150,6 @@ def test_a_call_that_was_done_again_is_undone_again(world: World, deed: Any) -> 
     world.undo(world.undo(call))
     world.undo(call)
     assert world.seen() == before
-
-
-def test_counters_are_true_at_every_step(world: World, deed: Any, check_counters: Any) -> None:
-    call = world.acts()
-    deed(world, call)
-    for _ in range(4):
-        for dataset in world.studio.datasets.list(world.principal):
-            check_counters(world.studio, world.principal, dataset.name)
-        call = world.undo(call)
 
 
 def test_an_undone_call_names_the_call_that_undid_it(world: World) -> None:
@@ -176,6 +164,10 @@ def test_an_undone_call_names_the_call_that_undid_it(world: World) -> None:
 def test_a_call_whose_redo_was_undone_is_undone(world: World) -> None:
     call = world.acts()
     save(world, call)
+    world.undo(world.undo(call))
+    assert [c.undone_by for c in world.changes(call)] == [None]
+    call = world.acts()
+    add_images(world, call)
     again = world.undo(world.undo(world.undo(call)))
     assert [c.undone_by for c in world.changes(call)] == [again.call_id]
     assert world.undo_refusal(call).code == "already_undone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,7 @@ def test_a_unit_that_only_reads_takes_no_lock(studio: Studio, owner: Principal, 
 
 def test_from_its_first_write_on_a_unit_reads_what_it_wrote(studio: Studio, owner: Principal) -> None:
     with studio.database.unit_of_work(), studio.database.write() as written:
-        written.execute(
-            sa.update(datasets).values(name="x")
-        )  # begins, and changes nothing: there is no dataset
+        written.execute(sa.update(datasets).values(name="x"))  # begins, and changes nothing: there is none
         studio.datasets.create(owner, name="a")
         with studio.database.read() as read:
             assert read.execute(sa.select(datasets.c.name)).scalars().all() == ["a"]
@@ -190,7 +188,6 @@ def test_another_threads_writes_are_no_part_of_a_unit(studio: Studio, owner: Pri
         timer.start()
         return studio.datasets.create(owner, name="kept").name
 
-    first = threading.Thread(target=lambda: suppress(ZeroDivisionError)(unit)())
     failed: list[Any] = []
     first = threading.Thread(target=lambda: failed.append(in_a_thread(unit)))
     first.start()
@@ -254,9 +251,13 @@ def test_a_rehearsal_sees_its_own_writes_and_leaves_none(
 
 
 def test_a_rehearsal_that_fails_is_undone_and_says_why(studio: Studio, owner: Principal) -> None:
-    with pytest.raises(NotFound), studio.database.unit_of_work(rehearsal=True):
-        studio.datasets.create(owner, name="a")
-        studio.datasets.delete(owner, "b")
+    def rehearse() -> None:
+        with studio.database.unit_of_work(rehearsal=True):
+            studio.datasets.create(owner, name="a")
+            studio.datasets.delete(owner, "b")
+
+    with pytest.raises(NotFound):
+        rehearse()
     assert not rehearsing()
     assert names(studio, owner) == set()
 
@@ -295,27 +296,32 @@ def test_blobs_of_a_unit_that_is_undone_are_named_by_no_row(
     assert len(list(studio.blobs.digests())) == 1
 
 
-@pytest.fixture
+@contextmanager
 def broken_commit(studio: Studio) -> Iterator[None]:
-    """The database does not take the transaction."""
+    """The database does not take a transaction."""
 
     def fail(_connection: sa.Connection) -> None:
         raise sa.exc.OperationalError("COMMIT", None, Exception("disk I/O error"))
 
     sa.event.listen(studio.database.engine, "commit", fail)
-    yield
-    sa.event.remove(studio.database.engine, "commit", fail)
+    try:
+        yield
+    finally:
+        sa.event.remove(studio.database.engine, "commit", fail)
 
 
-@pytest.mark.usefixtures("broken_commit")
 def test_a_commit_that_fails_is_an_error_and_leaves_nothing(
     studio: Studio, owner: Principal, other: Studio
 ) -> None:
-    with pytest.raises(Unavailable) as caught, studio.database.unit_of_work():
-        studio.datasets.create(owner, name="a")
-    assert (caught.value.code, caught.value.retryable) == ("storage_failed", True)
-    assert names(studio, owner) == names(other, owner) == set()
-    other.datasets.create(owner, name="b")  # the lock is free
+    """Neither a change nor a lock, and no connection in the pool that is still inside the transaction."""
+    with broken_commit(studio):
+        with pytest.raises(Unavailable) as caught, studio.database.unit_of_work():
+            studio.datasets.create(owner, name="a")
+        assert (caught.value.code, caught.value.retryable) == ("storage_failed", True)
+        assert names(studio, owner) == names(other, owner) == set()
+        other.datasets.create(owner, name="b")
+    studio.datasets.create(owner, name="c")
+    assert names(studio, owner) == {"b", "c"}
 
 
 WRITES_AND_DIES = """

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 BATCH = 500
+MARK_EVERY = timedelta(seconds=1)
+"""How fine the time of a key's last use is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +69,23 @@ class Audit:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._marked: dict[int, datetime] = {}
 
     def record(self, record: CallRecord) -> None:
         """Write one row now."""
         self._write([record])
 
-    @staticmethod
-    def write(connection: sa.Connection, records: Iterable[CallRecord]) -> None:
+    def write(self, connection: sa.Connection, records: Iterable[CallRecord]) -> None:
         """Write rows in the caller's transaction: what a call changed and its line come true together."""
         rows = [{column: getattr(r, column) for column in CallRecord.__slots__} for r in records]
         used = {row["api_key_id"]: row["created_at"] for row in rows if row["api_key_id"] is not None}
         for row in rows:
             _INSERT.run(connection, row)
         for key in sorted(used):
-            _MARK_USED.run(connection, {"p_key": key, "p_at": used[key]})
+            last = self._marked.get(key)
+            if last is None or not last <= used[key] < last + MARK_EVERY:
+                _MARK_USED.run(connection, {"p_key": key, "p_at": used[key]})
+                self._marked[key] = used[key]
 
     def record_soon(self, record: CallRecord) -> None:
         """Write one row within ``FLUSH_SECONDS``; at once after ``close``."""

@@ -18,6 +18,7 @@ from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import lookup_name
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import api_keys, changes, datasets, restore_points
 
 MAX_PAGE = 1000
@@ -151,6 +152,26 @@ class Changes:
             ]
 
 
+_INSERT = Prepared(
+    sa.insert(changes),
+    columns=(
+        "organization_id",
+        "dataset_id",
+        "call_id",
+        "api_key_id",
+        "session",
+        "tool",
+        "kind",
+        "subject",
+        "label",
+        "count",
+        "detail",
+        "undo_of",
+        "created_at",
+    ),
+)
+
+
 def log_change(
     connection: sa.Connection,
     principal: Principal,
@@ -166,22 +187,23 @@ def log_change(
     """Add a row in the transaction of the change. Nothing, when the principal acts in no call."""
     if principal.call_id is None:
         return
-    connection.execute(
-        sa.insert(changes).values(
-            organization_id=principal.organization_id,
-            dataset_id=dataset_row_id,
-            call_id=principal.call_id,
-            api_key_id=principal.key_id,
-            session=principal.session,
-            tool=principal.tool,
-            kind=kind.value,
-            subject=subject,
-            label=label[:300] if label else None,
-            count=count,
-            detail=detail,
-            undo_of=undo_of,
-            created_at=clock.now(),
-        )
+    _INSERT.run(
+        connection,
+        {
+            "organization_id": principal.organization_id,
+            "dataset_id": dataset_row_id,
+            "call_id": principal.call_id,
+            "api_key_id": principal.key_id,
+            "session": principal.session,
+            "tool": principal.tool,
+            "kind": kind.value,
+            "subject": subject,
+            "label": label[:300] if label else None,
+            "count": count,
+            "detail": detail,
+            "undo_of": undo_of,
+            "created_at": clock.now(),
+        },
     )
 
 

@@ -33,7 +33,7 @@ SQLITE_PRAGMAS = (
     "foreign_keys=ON",
 )
 
-_unit: ContextVar[_Unit | None] = ContextVar("unit_of_work", default=None)
+_unit: ContextVar[Unit | None] = ContextVar("unit_of_work", default=None)
 
 
 def rehearsing() -> bool:
@@ -94,7 +94,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def unit_of_work(self, *, rehearsal: bool = False) -> Iterator[None]:
+    def unit_of_work(self, *, rehearsal: bool = False) -> Iterator[Unit]:
         """Make all writes of this thread one transaction that commits at the end of the block.
 
         Other writers of SQLite wait from the first write on, so nothing slow may follow it.
@@ -102,11 +102,11 @@ class Database:
         """
         if _unit.get() is not None:
             raise RuntimeError("units of work do not nest")
-        with ExitStack() as stack:
-            unit = _Unit(self, stack, rehearsal=rehearsal)
+        with _plain_errors(), ExitStack() as stack:
+            unit = Unit(self, stack, rehearsal=rehearsal)
             token = _unit.set(unit)
             try:
-                yield
+                yield unit
                 unit.end(commit=not rehearsal)
             except BaseException:
                 unit.end(commit=False)
@@ -114,7 +114,7 @@ class Database:
             finally:
                 _unit.reset(token)
 
-    def _open_unit(self) -> _Unit | None:
+    def _open_unit(self) -> Unit | None:
         unit = _unit.get()
         return unit if unit is not None and unit.database is self else None
 
@@ -144,7 +144,7 @@ class Database:
         self.engine.dispose()
 
 
-class _Unit:
+class Unit:
     """The one transaction of a unit of work, begun when it is needed."""
 
     def __init__(self, database: Database, stack: ExitStack, *, rehearsal: bool) -> None:
@@ -168,8 +168,7 @@ class _Unit:
         """Commit or roll back; once."""
         opened, self._open = self._open, None
         if opened is not None:
-            with _plain_errors():
-                opened[1].commit() if commit else opened[1].rollback()
+            opened[1].commit() if commit else opened[1].rollback()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -36,4 +36,4 @@ def session_of(principal: Principal, call: RunningCall) -> str:
             )
         return own
     agent = zlib.crc32((call.request.agent or "").encode("utf-8", "replace"))
-    return f"{principal.key_uuid[:8]}-{agent:08x}-{call.started_at:%Y%m%d}"
+    return f"{principal.key_uuid[:8]}-{agent:08x}-{call.started_at.date().isoformat()}"

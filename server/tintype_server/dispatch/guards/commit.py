@@ -16,16 +16,15 @@ def commit(call: RunningCall, proceed: Next) -> Outcome:
     if call.spec.effect is Effect.READ:
         return proceed(call)
     database = call.studio.database
-    if not call.spec.atomic:
-        outcome = _finish(call, proceed(call))
+    if call.spec.atomic:
+        with database.unit_of_work() as unit:
+            outcome = proceed(call)
+            call.check()  # an answer that nobody waits for is not charged
+            outcome = call.settle(unit.connection(), outcome)
     else:
-        with database.unit_of_work():
-            outcome = _finish(call, proceed(call))
+        outcome = proceed(call)
+        call.check()
+        with database.write() as connection:
+            outcome = call.settle(connection, outcome)
     call.recorded = True
     return outcome
-
-
-def _finish(call: RunningCall, outcome: Outcome) -> Outcome:
-    call.check()  # an answer that nobody waits for is not charged
-    with call.studio.database.write() as connection:
-        return call.settle(connection, outcome)

@@ -1,0 +1,276 @@
+"""Undo of whole sessions, of all since a restore point, and of what was purged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.history import World, signs
+
+from tintype_studio.catalog.datasets import DatasetClass
+from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.roles import Role
+from tintype_studio.studio import Studio
+
+
+@pytest.fixture
+def world(studio: Studio, owner: Principal, picture: Any, boxes: Any, check_counters: Any) -> Iterator[World]:
+    """The counters are checked at the end."""
+    yield signs(studio, owner, picture, boxes)
+    for dataset in studio.datasets.list(owner):
+        check_counters(studio, owner, dataset.name)
+
+
+def work(world: World, session: str = "monday", principal: Principal | None = None) -> list[Principal]:
+    """A session's work on ``signs`` and on a dataset of its own; returns its calls, oldest first."""
+    studio, calls = world.studio, [world.acts(session, principal) for _ in range(9)]
+    one = f"{session}.jpg"
+    world.add(calls[0], one)
+    world.label(calls[1], one, world.boxes(2, "tram"))
+    world.label(calls[2], "a.jpg", world.boxes(1, "bus"))
+    world.label(calls[3], one, world.boxes(5, "bus"))
+    studio.samples.delete(calls[4], world.image(one))
+    world.add(calls[5], one)
+    studio.datasets.create(calls[6], name=session)
+    world.add(calls[7], "x.jpg", session)
+    studio.classes.declare(calls[8], session, [DatasetClass("cat")])
+    return calls
+
+
+def ids(calls: list[Principal]) -> list[str | None]:
+    return [call.call_id for call in calls]
+
+
+def test_a_session_is_undone_newest_first(world: World) -> None:
+    before, calls = world.seen(), work(world)
+    undone = world.studio.undo.session(world.acts("other"), "monday")
+    assert undone.calls == ids(calls)[::-1]
+    assert undone.counts == {
+        "images.added": 3,
+        "images.deleted": 1,
+        "annotations.saved": 3,
+        "dataset.created": 1,
+        "classes.set": 1,
+    }
+    assert world.seen() == before
+
+
+def test_the_undo_of_a_session_is_undone(world: World) -> None:
+    before = world.seen()
+    work(world)
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    again = world.undo(by)
+    assert world.seen() == after
+    world.undo(again)
+    assert world.seen() == before
+
+
+def test_the_undo_of_a_session_that_made_a_dataset_is_undone(world: World) -> None:
+    """The common case: create, upload, undo, and then not after all."""
+    world.studio.datasets.create(world.acts(), name="new")
+    world.add(world.acts(), "1.jpg", "new")
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    world.undo(by)
+    assert world.seen() == after
+
+
+def test_the_undo_of_a_session_that_deleted_its_own_image_is_undone(world: World) -> None:
+    world.add(world.acts(), "1.jpg")
+    world.studio.samples.delete(world.acts(), world.image("1.jpg"))
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    world.undo(by)
+    assert world.seen() == after
+
+
+def test_the_undo_of_a_session_that_deleted_its_own_dataset_is_undone(world: World) -> None:
+    world.studio.datasets.create(world.acts(), name="new")
+    world.add(world.acts(), "1.jpg", "new")
+    world.studio.datasets.delete(world.acts(), "new")
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    assert len(world.studio.datasets.list(world.principal)) == 1
+    world.undo(by)
+    assert world.seen() == after
+
+
+def test_without_a_name_it_is_the_callers_own_session(world: World) -> None:
+    work(world, "tuesday")
+    between, calls = world.seen(), work(world)
+    assert world.studio.undo.session(world.acts("monday")).calls == ids(calls)[::-1]
+    assert world.seen() == between
+
+
+def test_other_sessions_in_between_stay(world: World) -> None:
+    mine, other = world.acts("mine"), world.acts("other")
+    world.label(mine, "a.jpg", world.boxes(1, "bus"))
+    world.label(other, "b.jpg", world.boxes(7, "bus"))
+    last = world.acts("mine")
+    world.add(last, "1.jpg")
+    assert world.studio.undo.session(world.acts("mine")).calls == [last.call_id, mine.call_id]
+    assert len(world.studio.documents.get(world.principal, world.image("b.jpg"))[1]) == 7
+
+
+def test_a_session_on_which_another_builds_is_left_as_it_is(world: World) -> None:
+    calls = work(world)
+    foreign = world.acts("tuesday")
+    world.label(foreign, "a.jpg", world.boxes(3, "bus"))
+    error = world.refusal(lambda: world.studio.undo.session(world.acts("monday")))
+    assert error.code == "later_changes"
+    assert [c["call_id"] for c in error.details["calls"]] == [foreign.call_id]
+    world.undo(foreign)
+    assert world.studio.undo.session(world.acts("monday")).calls == ids(calls)[::-1]
+
+
+def test_a_failure_late_in_a_session_leaves_all_of_it(world: World) -> None:
+    """The deletion, undone last, meets a namesake of another session; by then much was put back."""
+    world.studio.samples.delete(world.acts(), world.image("c.jpg"))
+    for _ in range(3):
+        world.label(world.acts(), "a.jpg", world.boxes(1, "bus"))
+    world.add(world.acts("tuesday"), "c.jpg")
+    error = world.refusal(lambda: world.studio.undo.session(world.acts("monday")))
+    assert error.code == "name_taken"
+
+
+def test_what_is_undone_already_is_left_out(world: World) -> None:
+    before, calls = world.seen(), work(world)
+    world.undo(calls[8])
+    world.undo(calls[7], world.acts("monday"))
+    assert world.studio.undo.session(world.acts("monday")).calls == ids(calls)[6::-1]
+    assert world.seen() == before
+
+
+def test_an_undo_within_a_session_is_no_work_of_it(world: World) -> None:
+    before, calls = world.seen(), work(world)
+    world.undo(world.undo(calls[8], world.acts("monday")), world.acts("monday"))
+    assert world.studio.undo.session(world.acts("monday")).calls == ids(calls)[::-1]
+    assert world.seen() == before
+
+
+def test_a_session_is_undone_once(world: World) -> None:
+    work(world)
+    world.studio.undo.session(world.acts("monday"))
+    for session in (None, "monday", "no such session", "", "\ud800"):
+        error = world.refusal(lambda s=session: world.studio.undo.session(world.acts("monday"), s))
+        assert error.code in {"nothing_to_undo", "invalid_text"}
+
+
+def test_a_member_undoes_a_session_only_if_all_of_it_is_its_own(world: World) -> None:
+    secret, _ = world.studio.keys.create(world.principal, name="m", role=Role.MEMBER)
+    member = world.studio.keys.authenticate(secret)
+    calls = [world.acts("shared", member), world.acts("shared"), world.acts("shared", member)]
+    for filename, call in zip("abc", calls, strict=True):
+        world.label(call, f"{filename}.jpg", world.boxes(1, "bus"))
+    mine = world.acts("shared", member)
+    assert world.refusal(lambda: world.studio.undo.session(mine)).code == "not_your_own"
+    world.undo(calls[1])
+    assert world.studio.undo.session(mine).calls == [calls[2].call_id, calls[0].call_id]
+
+
+def test_all_since_a_restore_point_is_undone(world: World) -> None:
+    work(world, "before")
+    at, marking = world.seen(), world.acts("marking")
+    point = world.studio.changes.mark(marking, "delete_dataset")
+    calls = work(world) + work(world, "tuesday")
+    (shown,) = world.studio.changes.restore_points(world.principal)
+    assert (shown.id, shown.call_id, shown.tool) == (point, marking.call_id, "delete_dataset")
+    undone = world.studio.undo.session(world.acts(), restore_point=point)
+    assert undone.calls == ids(calls)[::-1]
+    assert world.seen() == at
+    again = world.refusal(lambda: world.studio.undo.session(world.acts(), restore_point=point))
+    assert again.code == "nothing_to_undo"
+
+
+def test_a_restore_point_narrows_a_session(world: World) -> None:
+    first = world.acts("monday")
+    world.label(first, "a.jpg", world.boxes(1, "bus"))
+    point = world.studio.changes.mark(world.acts(), "t")
+    second, other = world.acts("monday"), world.acts("tuesday")
+    world.label(second, "b.jpg", world.boxes(1, "bus"))
+    world.label(other, "c.jpg", world.boxes(1, "bus"))
+    undone = world.studio.undo.session(world.acts(), "monday", restore_point=point)
+    assert undone.calls == [second.call_id]
+
+
+def test_a_member_goes_back_to_a_restore_point_with_its_own_calls(world: World) -> None:
+    secret, _ = world.studio.keys.create(world.principal, name="m", role=Role.MEMBER)
+    member = world.studio.keys.authenticate(secret)
+    point = world.studio.changes.mark(world.acts(), "t")
+    foreign, own = world.acts("x"), world.acts("y", member)
+    world.label(foreign, "a.jpg", world.boxes(1, "bus"))
+    world.label(own, "b.jpg", world.boxes(1, "bus"))
+    undone = world.studio.undo.session(world.acts("z", member), restore_point=point)
+    assert undone.calls == [own.call_id]
+
+
+@pytest.mark.parametrize("point", ["", "nothing", "\ud800"], ids=ascii)
+def test_an_unknown_restore_point_is_a_clear_error(world: World, point: str) -> None:
+    error = world.refusal(lambda: world.studio.undo.session(world.acts(), restore_point=point))
+    assert error.code in {"restore_point_not_found", "invalid_text"}
+
+
+def test_another_organizations_restore_point_is_not_found(world: World, stranger: Principal) -> None:
+    point = world.studio.changes.mark(world.acts(), "t")
+    work(world)
+    abroad = world.acts("monday", stranger)
+    error = world.refusal(lambda: world.studio.undo.session(abroad, restore_point=point))
+    assert error.code == "restore_point_not_found"
+
+
+def test_a_deletion_that_was_purged_is_not_undone(world: World) -> None:
+    image, dataset = world.acts(), world.acts()
+    world.studio.samples.delete(image, world.image("a.jpg"))
+    world.studio.datasets.delete(dataset, "signs")
+    purging = world.acts()
+    purged = world.studio.recycle_bin.purge(purging)
+    assert (purged.datasets, purged.images) == (1, 3)
+    for call in (image, dataset, purging):
+        assert world.undo_refusal(call).code == "purged"
+    assert {c.undone_by for c in world.changes(image)} == {"purged"}
+    assert [c.dataset for c in world.changes(dataset)] == [None]
+
+
+def test_an_undo_whose_deletion_was_purged_is_not_undone(world: World) -> None:
+    call = world.acts()
+    world.add(call, "1.jpg")
+    by = world.undo(call)
+    world.studio.recycle_bin.purge(world.acts())
+    assert world.undo_refusal(by).code == "purged"
+    assert world.undo_refusal(call).code == "already_undone"
+
+
+def test_what_was_done_to_a_purged_dataset_is_not_undone(world: World) -> None:
+    calls = work(world)
+    world.studio.datasets.delete(world.acts(), "monday")
+    world.studio.recycle_bin.purge(world.acts(), dataset="monday")
+    for call in calls[6:]:
+        assert world.undo_refusal(call).code == "purged"
+    world.undo(calls[5])  # what lies elsewhere still can
+
+
+def test_a_purge_of_one_dataset_leaves_what_the_call_deleted_elsewhere(world: World) -> None:
+    """One undo took images out of two datasets; only those of one are purged."""
+    world.studio.datasets.create(world.acts("setup"), name="other")
+    world.add(world.acts(), "1.jpg")
+    world.add(world.acts(), "2.jpg", "other")
+    after, by = world.seen(), world.acts("undoing")
+    world.studio.undo.session(by, "monday")
+    world.studio.recycle_bin.purge(world.acts("purging"), dataset="other")
+    left = [b for b in world.studio.recycle_bin.list(world.principal) if b.dataset == "signs"]
+    assert [(b.count, b.call_id) for b in left] == [(1, by.call_id)]
+    world.undo(by)  # as the bin says: "undo this call to get it back"
+    assert [row for row in world.seen() if row[1] == "signs"] == [r for r in after if r[1] == "signs"]
+
+
+def test_a_session_that_emptied_the_bin_is_undone_as_far_as_it_goes(world: World) -> None:
+    """A purge is not to lock everything else that was done on the same day."""
+    world.studio.samples.delete(world.acts("earlier"), world.image("c.jpg"))
+    call = world.acts()
+    world.label(call, "a.jpg", world.boxes(1, "bus"))
+    world.studio.recycle_bin.purge(world.acts())
+    later = world.acts()
+    world.label(later, "b.jpg", world.boxes(1, "bus"))
+    assert world.studio.undo.session(world.acts()).calls == [later.call_id, call.call_id]
