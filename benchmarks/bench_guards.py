@@ -46,7 +46,6 @@ from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
 from tintype_studio import clock
 from tintype_studio.annotations.geometry import AnnotationList
-from tintype_studio.identity.keys import CACHE_SECONDS
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.tables import accounts, api_keys, holds, ledger_entries
 from tintype_tools.call import Plan, Request
@@ -106,13 +105,6 @@ class Bench:
         self.document = AnnotationList.model_validate({"annotations": raw}).annotations
         self.registry = Registry([*self.runtime.registry, paid_tool()])
         self.dispatch = Dispatcher(studio, self.registry, self.runtime.settings)
-        self.lift_rate_limits()
-
-    def lift_rate_limits(self) -> None:
-        """An hour of any tier has fewer calls than a benchmark makes; each is counted all the same."""
-        with self.studio.database.write() as connection:
-            connection.execute(sa.update(api_keys).values(rate_limit=MOST))
-        time.sleep(CACHE_SECONDS)
 
     def request(self, tool: str, arguments: dict[str, Any], key: str | None = None, **more: Any) -> Request:
         """A call as a door would make it."""
@@ -228,7 +220,6 @@ def throughput(made: Bench, rounds: int, calls: int) -> tuple[list[list[str]], d
     for n in range(KEYS):
         secret, _ = made.studio.keys.create(made.owner, name=f"k{n}", role=Role.MEMBER)
         keys.append(secret)
-    made.lift_rate_limits()
     with without_the_ledger():
         free = Dispatcher(made.studio, made.registry, made.runtime.settings)
     speeds: dict[str, list[float]] = {"with the ledger": [], "without": []}

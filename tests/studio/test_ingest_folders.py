@@ -313,7 +313,7 @@ def test_a_dataset_deleted_during_the_upload_gains_nothing_more(
     again = studio.datasets.create(owner, name=dataset.name)
     assert places(studio, again) == {}
     assert studio.samples.page(dataset, limit=99) == []
-    assert numbers(studio.ingest.add_folder(again, root)) == (12, 12, 0, 0)
+    assert numbers(studio.ingest.add_folder(owner, again, root)) == (12, 12, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["linked", "linked.jpg"])

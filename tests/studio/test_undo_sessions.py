@@ -265,12 +265,11 @@ def test_a_purge_of_one_dataset_leaves_what_the_call_deleted_elsewhere(world: Wo
     assert [row for row in world.seen() if row[1] == "signs"] == [r for r in after if r[1] == "signs"]
 
 
-def test_a_session_that_emptied_the_bin_is_undone_as_far_as_it_goes(world: World) -> None:
-    """A purge is not to lock everything else that was done on the same day."""
+def test_a_session_with_a_purge_is_undone_from_after_it_on(world: World) -> None:
     world.studio.samples.delete(world.acts("earlier"), world.image("c.jpg"))
-    call = world.acts()
-    world.label(call, "a.jpg", world.boxes(1, "bus"))
     world.studio.recycle_bin.purge(world.acts())
+    point = world.studio.changes.mark(world.acts(), "t")
     later = world.acts()
     world.label(later, "b.jpg", world.boxes(1, "bus"))
-    assert world.studio.undo.session(world.acts()).calls == [later.call_id, call.call_id]
+    assert world.refusal(lambda: world.studio.undo.session(world.acts())).code == "purged"
+    assert world.studio.undo.session(world.acts(), restore_point=point).calls == [later.call_id]

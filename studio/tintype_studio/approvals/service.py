@@ -263,9 +263,16 @@ class Approvals:
     def decide(self, principal: Principal, approval_id: str, *, approve: bool) -> Approval:
         """Say yes or no, and change one's mind until it is used.
 
-        Needs the role admin, and the role that the tool itself needs.
+        Needs the role admin, and the role that the tool itself needs. A key that is itself held to a
+        person's word gives none.
         """
         require(principal, "approvals.decide")
+        if principal.confirm_by == "human":
+            raise Forbidden(
+                "This key's own calls need a person's word; it cannot give one.",
+                code="needs_a_person",
+                fix="Decide with a key that was made without --confirm-by human.",
+            )
         approval = self.get(principal, approval_id)
         if approve and not principal.role.covers(approval.required_role):
             raise Forbidden(

@@ -19,8 +19,10 @@ from tintype_studio import clock
 from tintype_studio.errors import Forbidden, InvalidInput
 from tintype_studio.identity.roles import Role, parse_role
 from tintype_studio.identity.tiers import Tier
+from tintype_studio.ledger.calendar import midnight
+from tintype_studio.ledger.statements import SPENT_TODAY
 from tintype_studio.names import clean_name, printable
-from tintype_studio.storage.tables import api_keys, ledger_entries
+from tintype_studio.storage.tables import api_keys
 
 CONFIRMATIONS = ("token", "human")
 """How calls that need confirmation can get it, the stricter one last."""
@@ -165,7 +167,7 @@ def hand_over(connection: sa.Connection, maker_id: int, *, total: int, daily: in
     ``Forbidden`` (``limit_above_own``) when it has not so many left.
     """
     left = api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held
-    left_today = api_keys.c.daily_credit_cap - _spent_today() - api_keys.c.credits_held
+    left_today = api_keys.c.daily_credit_cap - SPENT_TODAY - api_keys.c.credits_held
     taken = connection.execute(
         sa.update(api_keys)
         .where(
@@ -176,7 +178,8 @@ def hand_over(connection: sa.Connection, maker_id: int, *, total: int, daily: in
         .values(
             credit_cap=api_keys.c.credit_cap - total,
             daily_credit_cap=api_keys.c.daily_credit_cap - daily,
-        )
+        ),
+        {"p_midnight": midnight(clock.now())},
     ).rowcount
     if not taken:
         raise Forbidden(
@@ -185,17 +188,6 @@ def hand_over(connection: sa.Connection, maker_id: int, *, total: int, daily: in
             fix="Give less, or use a key without a credit cap.",
             details={"limits": list(CREDITS)},
         )
-
-
-def _spent_today() -> sa.ScalarSelect[int]:
-    """Credits that the key of the surrounding statement spent since midnight UTC, refunds taken off."""
-    midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    return (
-        sa.select(sa.func.coalesce(-sa.func.sum(ledger_entries.c.amount), 0))
-        .where(ledger_entries.c.api_key_id == api_keys.c.id, ledger_entries.c.created_at >= midnight)
-        .correlate(api_keys)
-        .scalar_subquery()
-    )
 
 
 def _whole_number(value: object, what: str, least: int, most: int) -> int:

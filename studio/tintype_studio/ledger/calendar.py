@@ -1,9 +1,14 @@
-"""Months of the credit allowance."""
+"""Days and months of money, in UTC."""
 
 from __future__ import annotations
 
 import calendar
 from datetime import datetime
+
+
+def midnight(moment: datetime) -> datetime:
+    """When the day began that ``moment`` (aware, UTC) lies in."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def next_month(moment: datetime) -> datetime:

@@ -20,6 +20,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.permissions import require
 from tintype_studio.ledger import allowance, statements
 from tintype_studio.ledger.amounts import whole_credits
+from tintype_studio.ledger.calendar import midnight
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.prepared import Row
@@ -78,7 +79,7 @@ class Ledger:
                 api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held,
                 api_keys.c.daily_credit_cap - statements.SPENT_TODAY - api_keys.c.credits_held,
             ).where(api_keys.c.id == principal.key_id),
-            {"p_midnight": _midnight(clock.now())},
+            {"p_midnight": midnight(clock.now())},
         ).one()
         left += [cap for cap in caps if cap is not None]
         return max(0, min(int(part) for part in left))
@@ -171,7 +172,7 @@ class Ledger:
     def _insert_hold(self, principal: Principal, call_id: str, operation: str, amount: int) -> None:
         now = clock.now()
         account = {"p_organization": principal.organization_id, "p_amount": amount, "p_now": now}
-        key = {"p_key": principal.key_id, "p_amount": amount, "p_midnight": _midnight(now)}
+        key = {"p_key": principal.key_id, "p_amount": amount, "p_midnight": midnight(now)}
         # Not durable: a hold means nothing without the process that made it.
         with self._db.write(durable=False) as connection:
             account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
@@ -291,10 +292,6 @@ class Ledger:
         for call_id in dead:
             self.release(call_id)
         return len(dead)
-
-
-def _midnight(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _add_to_balance(connection: sa.Connection, organization_id: int, amount: int) -> int:

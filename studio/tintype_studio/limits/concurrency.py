@@ -22,7 +22,8 @@ class Concurrency:
     @contextmanager
     def slot(self, principal: Principal) -> Iterator[None]:
         """Hold a place for the length of the block, or raise ``RateLimited``."""
-        limit = principal.max_concurrent or tier_of(principal.tier).concurrent_calls
+        tier = tier_of(principal.tier).concurrent_calls
+        limit = min(principal.max_concurrent or tier, tier)
         with self._lock:
             if self._running[principal.key_id] >= limit:
                 raise RateLimited(

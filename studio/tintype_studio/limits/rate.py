@@ -171,7 +171,8 @@ class RateLimits:
 
 
 def _window(calls: _Calls, principal: Principal, now: float) -> Window:
-    limit = principal.rate_limit or tier_of(principal.tier).calls_per_hour
+    tier = tier_of(principal.tier).calls_per_hour
+    limit = min(principal.rate_limit or tier, tier)
     minute = int(now // 60)
     calls.keep(minute)
     oldest = calls.oldest()

@@ -21,6 +21,8 @@ MARKER_BYTES = 600
 """Room kept for ``_truncated`` itself."""
 MAX_CUTS = 4
 """More cuts than this would not fit their own marks."""
+MAX_PATH = 100
+"""Characters of a cut's path: a longer one would need cutting itself."""
 PIECE = 200
 """Characters in a piece of a long text."""
 LONG_TEXT = 4 * PIECE
@@ -49,7 +51,7 @@ def shape(call: RunningCall, proceed: Next) -> Outcome:
     value = _fit(outcome.value, max(0, room - MARKER_BYTES), "", cuts)
     if not cuts and _size(value) <= MARKER_BYTES:  # the pictures alone took the room
         return outcome
-    if not 0 < len(cuts) <= MAX_CUTS or _size(value) > room:
+    if not 0 < len(cuts) <= MAX_CUTS or _size(value) > room or any(len(c.path) > MAX_PATH for c in cuts):
         value, cuts = {}, [_as_text(outcome.value)]
     value["_truncated"] = {
         "message": (
