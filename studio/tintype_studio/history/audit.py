@@ -153,8 +153,7 @@ class Audit:
             return None
 
     def _write(self, records: Iterable[CallRecord]) -> None:
-        with self._db.write() as connection:
-            self.write(connection, records)
+        self._db.together(lambda connection: self.write(connection, records))
 
     def list(
         self,

@@ -129,18 +129,20 @@ class Idempotency:
                 return bytes(row["result"])
             if not self._liveness.is_dead(row["instance"]):
                 return None
-        # Not durable: a claim means nothing without the process that runs the call.
-        with self._db.write(durable=False) as connection:
+
+        def take(connection: sa.Connection) -> int | None:
             if row is None:
                 made = self._insert.run(connection, {**mine, **fresh}).first
-                record_id = made["id"] if made is not None else None
-            else:
-                record_id = connection.execute(
-                    sa.update(records)
-                    .where(records.c.id == row["id"], records.c.call_id == row["call_id"])
-                    .values(**fresh)
-                    .returning(records.c.id)
-                ).scalar()
+                return made["id"] if made is not None else None
+            return connection.execute(
+                sa.update(records)
+                .where(records.c.id == row["id"], records.c.call_id == row["call_id"])
+                .values(**fresh)
+                .returning(records.c.id)
+            ).scalar()
+
+        # Not durable: a claim means nothing without the process that runs the call.
+        record_id = self._db.together(take, durable=False)
         return Ticket(int(record_id), call_id) if record_id is not None else None
 
     @staticmethod

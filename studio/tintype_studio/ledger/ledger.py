@@ -173,26 +173,27 @@ class Ledger:
         now = clock.now()
         account = {"p_organization": principal.organization_id, "p_amount": amount, "p_now": now}
         key = {"p_key": principal.key_id, "p_amount": amount, "p_midnight": midnight(now)}
-        # Not durable: a hold means nothing without the process that made it.
-        with self._db.write(durable=False) as connection:
+        held = {
+            "organization_id": principal.organization_id,
+            "api_key_id": principal.key_id,
+            "call_id": call_id,
+            "instance": self._liveness.instance,
+            "operation": operation,
+            "amount": amount,
+            "created_at": now,
+        }
+
+        def insert(connection: sa.Connection) -> None:
             account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
             if not account_ok and allowance.refill(connection, principal.organization_id):
                 account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
             key_ok = statements.HOLD_IN_KEY.run(connection, key).changed
             if not account_ok or not key_ok:
                 raise _Refused(by_key=bool(account_ok))
-            statements.INSERT_HOLD.run(
-                connection,
-                {
-                    "organization_id": principal.organization_id,
-                    "api_key_id": principal.key_id,
-                    "call_id": call_id,
-                    "instance": self._liveness.instance,
-                    "operation": operation,
-                    "amount": amount,
-                    "created_at": now,
-                },
-            )
+            statements.INSERT_HOLD.run(connection, held)
+
+        # Not durable: a hold means nothing without the process that made it.
+        self._db.together(insert, durable=False)
 
     def capture(self, call_id: str, amount: int, *, description: str | None = None) -> int:
         """Charge the actual price against the hold; the rest of the hold is freed. Returns what was charged.
@@ -218,10 +219,13 @@ class Ledger:
 
     def release(self, call_id: str) -> None:
         """Free a hold without a charge. Freeing twice does nothing."""
-        with self._db.write(durable=False) as connection:
+
+        def free(connection: sa.Connection) -> None:
             hold = _take_hold(connection, call_id)
             if hold is not None:
                 _settle(connection, hold, 0, None)
+
+        self._db.together(free, durable=False)
 
     def refund(
         self, principal: Principal, call_id: str, amount: int | None = None, *, description: str = ""

@@ -7,13 +7,15 @@ all.
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -28,10 +30,15 @@ OVERFLOW_SQLITE = 112
 """A connection is a file handle here, and a server may run more threads than it keeps connections."""
 OVERFLOW_SERVER = 16
 """A database server counts its clients (PostgreSQL: 100 unless told), and other processes need some, too."""
+MOST_TOGETHER = 64
+"""Pieces of writing in one transaction."""
 SQLITE_PRAGMAS = (
     f"busy_timeout={BUSY_SECONDS * 1000}",
+    "synchronous=FULL",
     "foreign_keys=ON",
 )
+
+T = TypeVar("T")
 
 _unit: ContextVar[Unit | None] = ContextVar("unit_of_work", default=None)
 
@@ -61,8 +68,11 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             event.listen(self.engine, "begin", _begin_server)
-        self._durable = self.engine.execution_options(tintype_synchronous="FULL")
-        self._relaxed = self.engine.execution_options(tintype_synchronous="NORMAL")
+        self._pieces: deque[Piece[Any]] = deque()
+        self._turns = threading.Lock()
+        self._writer: sa.Connection | None = None
+        self._durable = self.engine
+        self._relaxed = self.engine.execution_options(tintype_relaxed=True)
         self._readers = self.engine.execution_options(tintype_readonly=True)
 
     @contextmanager
@@ -78,9 +88,73 @@ class Database:
             with _plain_errors(), _part(unit.connection()) as connection:
                 yield connection
             return
-        engine = self._durable if durable else self._relaxed
-        with self._writers, _plain_errors(), engine.begin() as connection:
+        with _plain_errors(), self.transaction(durable=durable) as connection:
             yield connection
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A write transaction of its own, whatever unit of work this thread is in."""
+        with self._writers:
+            if not self.is_sqlite:
+                with (self._durable if durable else self._relaxed).begin() as connection:
+                    yield connection
+                return
+            # Only one writes at a time, so its connection is kept: the pool's ways cost a third of a commit.
+            connection = self._writer = self._writer or self.engine.connect()
+            _set_synchronous(connection, "FULL" if durable else "NORMAL")
+            transaction = connection.begin()
+            try:
+                yield connection
+                if transaction.is_active:
+                    transaction.commit()
+            except BaseException:
+                self._take_back(transaction)
+                raise
+
+    def _take_back(self, transaction: sa.RootTransaction) -> None:
+        try:
+            transaction.rollback()
+        except Exception:  # the file or its disk failed; the next writer gets a new connection
+            connection, self._writer = self._writer, None
+            if connection is not None:
+                connection.invalidate()
+
+    def together(self, work: Callable[[sa.Connection], T], *, durable: bool = True) -> T:
+        """Run a short piece of writing, with whatever else waits to be written, in one transaction.
+
+        On SQLite, whoever gets the writers' lock also does the work of those that wait for it: a crowd of
+        callers pays for few commits, and hands the lock over less often. Each piece is undone alone on an
+        exception, which its own caller gets; a commit that fails fails them all. ``work`` may run in any
+        thread. ``durable`` as in ``write``. Inside a unit of work it is a part of that.
+        """
+        if not self.is_sqlite or self._open_unit() is not None:
+            with self.write(durable=durable) as connection:
+                return work(connection)
+        piece = Piece(work, durable=durable)
+        self._pieces.append(piece)
+        with self._turns:
+            if not piece.done:
+                self._write_pieces(piece)
+        return piece.result()
+
+    def _write_pieces(self, own: Piece[Any]) -> None:
+        """Write what waits."""
+        taken: list[Piece[Any]] = []
+        try:
+            while self._pieces and (len(taken) < MOST_TOGETHER or own not in taken):
+                taken.append(self._pieces.popleft())
+            durable = any(piece.durable for piece in taken)
+            with _plain_errors(), self.transaction(durable=durable) as connection:
+                for piece in taken:
+                    piece.run(connection, alone=len(taken) == 1)
+        except BaseException as error:
+            for piece in taken:
+                piece.fail(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for piece in taken:
+                piece.done = True
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -107,22 +181,14 @@ class Database:
             token = _unit.set(unit)
             try:
                 yield unit
-                unit.end(commit=not rehearsal)
-            except BaseException:
-                unit.end(commit=False)
-                raise
+                if rehearsal:
+                    unit.roll_back()
             finally:
                 _unit.reset(token)
 
     def _open_unit(self) -> Unit | None:
         unit = _unit.get()
         return unit if unit is not None and unit.database is self else None
-
-    def begin(self, stack: ExitStack) -> tuple[sa.Connection, sa.RootTransaction]:
-        """Begin a write transaction whose resources ``stack`` gives back."""
-        stack.enter_context(self._writers)
-        connection = stack.enter_context(self._durable.connect())
-        return connection, connection.begin()
 
     def insert_ignore(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """``INSERT … ON CONFLICT DO NOTHING`` in this database's own words."""
@@ -141,7 +207,48 @@ class Database:
 
     def close(self) -> None:
         """Release the connections."""
+        with self._writers:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
         self.engine.dispose()
+
+
+class Piece(Generic[T]):
+    """A piece of writing that waits for its turn."""
+
+    def __init__(self, work: Callable[[sa.Connection], T], *, durable: bool) -> None:
+        self.durable = durable
+        self.done = False
+        self._work = work
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def run(self, connection: sa.Connection, *, alone: bool) -> None:
+        """Do the work as a part of the transaction; keeps what comes of it for ``result``.
+
+        ``alone`` in the transaction, an error is raised to end that, too.
+        """
+        if alone:
+            self._value = self._work(connection)
+            return
+        try:
+            with _plain_errors(), _part(connection):
+                self._value = self._work(connection)
+        except Exception as error:
+            self._error = error
+
+    def fail(self, error: BaseException) -> None:
+        """The transaction did not commit, whatever the work said."""
+        if self._error is None:
+            failed = isinstance(error, Exception)
+            self._error = copy.copy(error) if failed else _busy()
+
+    def result(self) -> T:
+        """What the work gave, or the error that it or the commit raised."""
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)
 
 
 class Unit:
@@ -151,24 +258,23 @@ class Unit:
         self.database = database
         self.rehearsal = rehearsal
         self._stack = stack
-        self._open: tuple[sa.Connection, sa.RootTransaction] | None = None
+        self._connection: sa.Connection | None = None
 
     @property
     def begun(self) -> bool:
         """Whether something was written."""
-        return self._open is not None
+        return self._connection is not None
 
     def connection(self) -> sa.Connection:
         """The transaction's connection."""
-        if self._open is None:
-            self._open = self.database.begin(self._stack)
-        return self._open[0]
+        if self._connection is None:
+            self._connection = self._stack.enter_context(self.database.transaction())
+        return self._connection
 
-    def end(self, *, commit: bool) -> None:
-        """Commit or roll back; once."""
-        opened, self._open = self._open, None
-        if opened is not None:
-            opened[1].commit() if commit else opened[1].rollback()
+    def roll_back(self) -> None:
+        """Take back all that was written."""
+        if self._connection is not None:
+            self._connection.rollback()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -197,22 +303,19 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("tintype_readonly"):
         # A plain BEGIN takes no lock and cannot fail; past SQLAlchemy it costs a tenth of a short read less.
         connection.connection.cursor().execute("BEGIN")
-        return
-    cursor, wanted = connection.connection.cursor(), _synchronous(connection)
+    else:
+        connection.connection.cursor().execute("BEGIN IMMEDIATE")
+
+
+def _set_synchronous(connection: sa.Connection, wanted: str) -> None:
     if connection.info.get("synchronous") != wanted:
-        cursor.execute(f"PRAGMA synchronous={wanted}")
+        connection.connection.cursor().execute(f"PRAGMA synchronous={wanted}")
         connection.info["synchronous"] = wanted
-    cursor.execute("BEGIN IMMEDIATE")
 
 
 def _begin_server(connection: sa.Connection) -> None:
-    if _synchronous(connection) == "NORMAL":
+    if connection.get_execution_options().get("tintype_relaxed"):
         connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
-
-
-def _synchronous(connection: sa.Connection) -> str:
-    # Whatever does not say is a write that must last.
-    return str(connection.get_execution_options().get("tintype_synchronous", "FULL"))
 
 
 @contextmanager

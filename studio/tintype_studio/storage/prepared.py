@@ -74,13 +74,14 @@ class _Plan:
     def __init__(self, statement: Any, inserted: Sequence[str] | None, dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=inserted)
         self._text = str(compiled)
-        self._fixed = dict(compiled.params)
-        self._order = getattr(compiled, "positiontup", None)
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         self._encoders: dict[str, Callable[[Any], Any]] = {}
         for name, bind in compiled.binds.items():
             encode = bind.type.dialect_impl(dialect).bind_processor(dialect)
             if encode is not None:
                 self._encoders[name] = encode
+        order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        self._order = None if order is None else [(name, self._encoders.get(name)) for name in order]
         columns = statement.selected_columns if statement.is_select else statement.exported_columns
         self._names = [str(column.key) for column in columns]
         self._converters: list[_Converter] = [
@@ -92,12 +93,16 @@ class _Plan:
         )
 
     def run(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> Done:
-        values = {**self._fixed, **parameters}
-        for name, encode in self._encoders.items():
-            values[name] = encode(values[name])
+        values: Any = {**self._fixed, **parameters} if self._fixed else parameters
+        if self._order is not None:
+            values = [
+                values[name] if encode is None else encode(values[name]) for name, encode in self._order
+            ]
+        elif self._encoders:
+            values = values | {name: encode(values[name]) for name, encode in self._encoders.items()}
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(self._text, values if self._order is None else [values[n] for n in self._order])
+            cursor.execute(self._text, values)
             rows = cursor.fetchall() if self._names else []
             count = cursor.rowcount
         except self._driver_errors as error:

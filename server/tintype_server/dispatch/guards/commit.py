@@ -15,16 +15,19 @@ def commit(call: RunningCall, proceed: Next) -> Outcome:
     """
     if call.spec.effect is Effect.READ:
         return proceed(call)
-    database = call.studio.database
+    database, settled = call.studio.database, False
     if call.spec.atomic:
         with database.unit_of_work() as unit:
             outcome = proceed(call)
             call.check()  # an answer that nobody waits for is not charged
-            outcome = call.settle(unit.connection(), outcome)
+            if unit.begun:
+                outcome = call.settle(unit.connection(), outcome)
+                settled = True
     else:
         outcome = proceed(call)
         call.check()
-        with database.write() as connection:
-            outcome = call.settle(connection, outcome)
+    if not settled:
+        done = outcome
+        outcome = database.together(lambda connection: call.settle(connection, done))
     call.recorded = True
     return outcome

@@ -199,19 +199,32 @@ def upgrade() -> None:
     op.create_index(op.f("ix_api_keys_user_id"), "api_keys", ["user_id"], unique=False)
     op.add_column("calls", sa.Column("session", sa.String(length=64), nullable=True))
     op.add_column("calls", sa.Column("dry_run", sa.Boolean(), server_default=sa.false(), nullable=False))
-    op.create_index("ix_calls_of_organization", "calls", ["organization_id", "created_at"], unique=False)
     op.add_column("datasets", sa.Column("deleted_call", sa.String(length=36), nullable=True))
     op.add_column("ledger_entries", sa.Column("refund_of", BigId, nullable=True))
     op.add_column("ledger_entries", sa.Column("reference", sa.String(length=80), nullable=True))
     op.create_index("ix_ledger_entries_of_key", "ledger_entries", ["api_key_id", "created_at"], unique=False)
     op.create_index(
-        "uq_ledger_entries_reference", "ledger_entries", ["organization_id", "reference"], unique=True
+        "uq_ledger_entries_reference",
+        "ledger_entries",
+        ["organization_id", "reference"],
+        unique=True,
+        sqlite_where=sa.text("reference IS NOT NULL"),
+        postgresql_where=sa.text("reference IS NOT NULL"),
     )
-    op.create_index("uq_ledger_entries_refund_of", "ledger_entries", ["refund_of"], unique=True)
+    op.create_index(
+        "uq_ledger_entries_refund_of",
+        "ledger_entries",
+        ["refund_of"],
+        unique=True,
+        sqlite_where=sa.text("refund_of IS NOT NULL"),
+        postgresql_where=sa.text("refund_of IS NOT NULL"),
+    )
     op.add_column("organizations", sa.Column("billing_email", sa.String(length=254), nullable=True))
     op.add_column("samples", sa.Column("created_by", BigId, nullable=True))
     op.add_column("samples", sa.Column("created_call", sa.String(length=36), nullable=True))
     op.add_column("samples", sa.Column("deleted_call", sa.String(length=36), nullable=True))
+    # Every paid call makes and removes a hold, and nothing looks them up by organization.
+    op.drop_index("ix_holds_organization_id", table_name="holds")
     _start_allowances()
     dialect = op.get_bind().dialect.name
     for table in APPEND_ONLY:
@@ -245,8 +258,8 @@ def downgrade() -> None:
     for table in APPEND_ONLY:
         for statement in unguards(dialect, table):
             op.execute(statement)
+    op.create_index("ix_holds_organization_id", "holds", ["organization_id"])
     op.drop_index("ix_api_keys_user_id", table_name="api_keys")
-    op.drop_index("ix_calls_of_organization", table_name="calls")
     op.drop_index("ix_ledger_entries_of_key", table_name="ledger_entries")
     op.drop_index("uq_ledger_entries_reference", table_name="ledger_entries")
     op.drop_index("uq_ledger_entries_refund_of", table_name="ledger_entries")
