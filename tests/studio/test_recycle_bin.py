@@ -409,11 +409,8 @@ def test_an_upload_that_meets_a_sweep_that_died_never_ends_without_bytes(
     assert_no_row_without_bytes(studio)
 
 
-def test_an_export_that_meets_a_sweep_never_ends_without_bytes(
-    studio: Studio, owner: Principal, add: Any, call: Any, move_clock: Any
-) -> None:
-    """Two datasets whose exports are the same bytes do not exist; the same export, purged and made again, does
-    not either. So the bytes are put by hand, as the build does, and marked as the purge of a twin would."""
+def test_a_mark_on_bytes_that_are_named_takes_nothing(studio: Studio, owner: Principal, add: Any) -> None:
+    """Such as one that a purge left before an export was stored with the same bytes."""
     add("1.jpg")
     export = studio.exports.create(
         owner, dataset_name="signs", name="e", options=ExportOptions(status_filter="all")

@@ -20,7 +20,7 @@ from tintype_studio.errors import Forbidden, InvalidInput
 from tintype_studio.identity.roles import Role, parse_role
 from tintype_studio.identity.tiers import Tier
 from tintype_studio.ledger.calendar import midnight
-from tintype_studio.ledger.statements import SPENT_TODAY
+from tintype_studio.ledger.statements import LEFT_IN_TOTAL, LEFT_TODAY
 from tintype_studio.names import clean_name, printable
 from tintype_studio.storage.tables import api_keys
 
@@ -166,14 +166,12 @@ def hand_over(connection: sa.Connection, maker_id: int, *, total: int, daily: in
 
     ``Forbidden`` (``limit_above_own``) when it has not so many left.
     """
-    left = api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held
-    left_today = api_keys.c.daily_credit_cap - SPENT_TODAY - api_keys.c.credits_held
     taken = connection.execute(
         sa.update(api_keys)
         .where(
             api_keys.c.id == maker_id,
-            sa.or_(api_keys.c.credit_cap.is_(None), sa.literal(total) == 0, left >= total),
-            sa.or_(api_keys.c.daily_credit_cap.is_(None), sa.literal(daily) == 0, left_today >= daily),
+            sa.or_(api_keys.c.credit_cap.is_(None), sa.literal(total) == 0, total <= LEFT_IN_TOTAL),
+            sa.or_(api_keys.c.daily_credit_cap.is_(None), sa.literal(daily) == 0, daily <= LEFT_TODAY),
         )
         .values(
             credit_cap=api_keys.c.credit_cap - total,

@@ -42,18 +42,16 @@ class Account:
         return reset
 
 
-def read(connection: sa.Connection, organization_id: int) -> Account:
-    """An organization's account."""
-    row = connection.execute(
-        sa.select(
-            accounts.c.balance,
-            accounts.c.held,
-            accounts.c.monthly_allowance,
-            accounts.c.allowance_left,
-            accounts.c.reset_at,
-        ).where(accounts.c.organization_id == organization_id)
-    ).one()
-    return Account(*row)
+def read(connection: sa.Connection, organization_id: int, *, lock: bool = False) -> Account:
+    """An organization's account; ``lock`` it before writing what depends on it."""
+    query = sa.select(
+        accounts.c.balance,
+        accounts.c.held,
+        accounts.c.monthly_allowance,
+        accounts.c.allowance_left,
+        accounts.c.reset_at,
+    ).where(accounts.c.organization_id == organization_id)
+    return Account(*connection.execute(query.with_for_update() if lock else query).one())
 
 
 def refill(connection: sa.Connection, organization_id: int) -> bool:

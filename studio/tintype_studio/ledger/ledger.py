@@ -19,12 +19,14 @@ from tintype_studio.errors import Conflict, InvalidInput, NotFound, PaymentRequi
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.permissions import require
 from tintype_studio.ledger import allowance, statements
-from tintype_studio.ledger.amounts import whole_credits
+from tintype_studio.ledger.amounts import MOST, whole_credits
 from tintype_studio.ledger.calendar import midnight
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.prepared import Row
 from tintype_studio.storage.tables import accounts, api_keys, holds, ledger_entries
+
+MAX_REFERENCE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,9 @@ class Ledger:
         account = allowance.read(connection, principal.organization_id)
         left = [account.balance + account.due_refill(clock.now()) - account.held]
         caps = connection.execute(
-            sa.select(
-                api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held,
-                api_keys.c.daily_credit_cap - statements.SPENT_TODAY - api_keys.c.credits_held,
-            ).where(api_keys.c.id == principal.key_id),
+            sa.select(statements.LEFT_IN_TOTAL, statements.LEFT_TODAY).where(
+                api_keys.c.id == principal.key_id
+            ),
             {"p_midnight": midnight(clock.now())},
         ).one()
         left += [cap for cap in caps if cap is not None]
@@ -109,46 +110,84 @@ class Ledger:
         """
         require(principal, "credits.grant")
         whole_credits(amount, "A grant", least=1)
+        if reference is not None and not (
+            1 <= len(reference) <= MAX_REFERENCE and reference.isascii() and reference.isprintable()
+        ):
+            raise InvalidInput(
+                f"A reference is 1 to {MAX_REFERENCE} printable ASCII characters.", code="invalid_reference"
+            )
         with self._db.write() as connection:
             allowance.refill(connection, principal.organization_id)
-            balance = _add_to_balance(connection, principal.organization_id, amount)
-            row = (
+            row = self._add_entry(
+                connection,
+                principal.organization_id,
+                amount,
+                operation="grant",
+                description=description[:200] or None,
+                reference=reference,
+            )
+            if row is not None:
+                return _entry(row)
+            before = (
                 connection.execute(
-                    self._db.insert_ignore(ledger_entries)
-                    .values(
-                        uuid=clock.new_id(),
-                        organization_id=principal.organization_id,
-                        operation="grant",
-                        amount=amount,
-                        balance_after=balance,
-                        description=description[:200] or None,
-                        reference=reference,
-                        created_at=clock.now(),
+                    sa.select(ledger_entries).where(
+                        ledger_entries.c.organization_id == principal.organization_id,
+                        ledger_entries.c.reference == reference,
                     )
-                    .returning(ledger_entries)
                 )
                 .mappings()
-                .first()
+                .one()
             )
-            if row is None:
-                _add_to_balance(connection, principal.organization_id, -amount)
-                row = (
-                    connection.execute(
-                        sa.select(ledger_entries).where(
-                            ledger_entries.c.organization_id == principal.organization_id,
-                            ledger_entries.c.reference == reference,
-                        )
-                    )
-                    .mappings()
-                    .one()
+        if before["amount"] != amount:
+            raise Conflict(
+                f"Reference {reference!r} stands for a grant of {before['amount']} credits.",
+                code="reference_used",
+                fix="Use a new reference for another grant.",
+            )
+        return _entry(before)
+
+    def _add_entry(
+        self,
+        connection: sa.Connection,
+        organization_id: int,
+        amount: int,
+        *,
+        allowance_back: int = 0,
+        **values: object,
+    ) -> sa.RowMapping | None:
+        """Book credits that come in; None, and nothing booked, when an entry that may stand once is there.
+
+        ``allowance_back`` of the amount counts as unspent allowance again, which a reset does not bring
+        back a second time.
+        """
+        account = allowance.read(connection, organization_id, lock=True)
+        row = (
+            connection.execute(
+                self._db.insert_ignore(ledger_entries)
+                .values(
+                    uuid=clock.new_id(),
+                    organization_id=organization_id,
+                    amount=amount,
+                    balance_after=account.balance + amount,
+                    created_at=clock.now(),
+                    **values,
                 )
-                if row["amount"] != amount:
-                    raise Conflict(
-                        f"Reference {str(reference)[:80]!r} stands for a grant of {row['amount']} credits.",
-                        code="reference_used",
-                        fix="Use a new reference for another grant.",
-                    )
-            return _entry(row)
+                .returning(ledger_entries)
+            )
+            .mappings()
+            .first()
+        )
+        if row is not None:
+            full = max(account.monthly_allowance, account.allowance_left)
+            connection.execute(
+                sa.update(accounts)
+                .where(accounts.c.organization_id == organization_id)
+                .values(
+                    balance=account.balance + amount,
+                    allowance_left=min(account.allowance_left + allowance_back, full),
+                )
+            )
+        return row
 
     def hold(self, principal: Principal, *, call_id: str, operation: str, amount: int) -> None:
         """Set ``amount`` credits aside for a call, or raise ``PaymentRequired`` and change nothing."""
@@ -171,26 +210,23 @@ class Ledger:
 
     def _insert_hold(self, principal: Principal, call_id: str, operation: str, amount: int) -> None:
         now = clock.now()
-        account = {"p_organization": principal.organization_id, "p_amount": amount, "p_now": now}
-        key = {"p_key": principal.key_id, "p_amount": amount, "p_midnight": midnight(now)}
-        held = {
-            "organization_id": principal.organization_id,
-            "api_key_id": principal.key_id,
-            "call_id": call_id,
-            "instance": self._liveness.instance,
-            "operation": operation,
-            "amount": amount,
-            "created_at": now,
+        values = {
+            "p_organization": principal.organization_id,
+            "p_key": principal.key_id,
+            "p_call": call_id,
+            "p_instance": self._liveness.instance,
+            "p_operation": operation,
+            "p_amount": amount,
+            "p_now": now,
+            "p_midnight": midnight(now),
         }
 
         def insert(connection: sa.Connection) -> None:
-            account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
+            account_ok = statements.HOLD_IN_ACCOUNT.run(connection, values).changed
             if not account_ok and allowance.refill(connection, principal.organization_id):
-                account_ok = statements.HOLD_IN_ACCOUNT.run(connection, account).changed
-            key_ok = statements.HOLD_IN_KEY.run(connection, key).changed
-            if not account_ok or not key_ok:
+                account_ok = statements.HOLD_IN_ACCOUNT.run(connection, values).changed
+            if not account_ok or not statements.INSERT_HOLD.run(connection, values).changed:
                 raise _Refused(by_key=bool(account_ok))
-            statements.INSERT_HOLD.run(connection, held)
 
         # Not durable: a hold means nothing without the process that made it.
         self._db.together(insert, durable=False)
@@ -250,24 +286,17 @@ class Ledger:
                 raise NotFound("This call was not charged.", code="charge_not_found")
             amount = -charge["amount"] if amount is None else amount
             whole_credits(amount, "A refund", least=1, most=-charge["amount"])
-            balance = _add_to_balance(connection, principal.organization_id, amount)
-            made = connection.execute(
-                self._db.insert_ignore(ledger_entries)
-                .values(
-                    uuid=clock.new_id(),
-                    organization_id=principal.organization_id,
-                    api_key_id=charge["api_key_id"],
-                    operation=f"{charge['operation']}_refund",
-                    amount=amount,
-                    balance_after=balance,
-                    description=description[:200] or None,
-                    refund_of=charge["id"],
-                    created_at=clock.now(),
-                )
-                .returning(ledger_entries.c.id)
-            ).first()
+            made = self._add_entry(
+                connection,
+                principal.organization_id,
+                amount,
+                allowance_back=min(amount, charge["from_allowance"] or 0),
+                api_key_id=charge["api_key_id"],
+                operation=f"{charge['operation']}_refund",
+                description=description[:200] or None,
+                refund_of=charge["id"],
+            )
             if made is None:
-                _add_to_balance(connection, principal.organization_id, -amount)
                 return 0
             connection.execute(
                 sa.update(api_keys)
@@ -298,49 +327,37 @@ class Ledger:
         return len(dead)
 
 
-def _add_to_balance(connection: sa.Connection, organization_id: int, amount: int) -> int:
-    return int(
-        connection.execute(
-            sa.update(accounts)
-            .where(accounts.c.organization_id == organization_id)
-            .values(balance=accounts.c.balance + amount)
-            .returning(accounts.c.balance)
-        ).scalar_one()
-    )
-
-
 def _take_hold(connection: sa.Connection, call_id: str) -> Row | None:
     return statements.TAKE_HOLD.run(connection, {"p_call": call_id}).first
 
 
 def _settle(connection: sa.Connection, hold: Row, amount: int, description: str | None) -> int:
     """Free a hold that was taken, and charge ``amount`` of it. Returns what was charged."""
+    if type(amount) is not int:
+        raise InvalidInput("A charge is a whole number of credits.", code="invalid_amount")
     held, charged = int(hold["amount"]), max(0, min(amount, int(hold["amount"])))
-    amounts = {"p_held": held, "p_amount": charged}
-    settled = statements.SETTLE_ACCOUNT.run(
-        connection, {"p_organization": hold["organization_id"], **amounts}
-    ).rows
-    statements.SETTLE_KEY.run(connection, {"p_key": hold["api_key_id"], **amounts})
+    values = {
+        "p_organization": hold["organization_id"],
+        "p_key": hold["api_key_id"],
+        "p_call": hold["call_id"],
+        "p_held": held,
+        "p_amount": charged,
+    }
     if charged:
-        statements.INSERT_CHARGE.run(
-            connection,
-            {
-                "uuid": clock.new_id(),
-                "organization_id": hold["organization_id"],
-                "api_key_id": hold["api_key_id"],
-                "call_id": hold["call_id"],
-                "operation": hold["operation"],
-                "amount": -charged,
-                "balance_after": settled[0]["balance"],
-                "description": description,
-                "created_at": clock.now(),
-            },
-        )
+        values |= {
+            "p_uuid": clock.new_id(),
+            "p_operation": hold["operation"],
+            "p_description": description,
+            "p_now": clock.now(),
+        }
+        statements.INSERT_CHARGE.run(connection, values)
+        statements.CHARGE_KEY.run(connection, values)
+    statements.SETTLE_ACCOUNT.run(connection, values)
     return charged
 
 
 def _entries(connection: sa.Connection, principal: Principal, *, limit: int, offset: int) -> list[Entry]:
-    if not 0 <= limit <= 1000 or offset < 0:
+    if not 0 <= limit <= 1000 or not 0 <= offset <= MOST:
         raise InvalidInput("limit is 0 to 1000, offset 0 or more.")
     rows = connection.execute(
         sa.select(ledger_entries)

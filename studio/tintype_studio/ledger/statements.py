@@ -18,13 +18,40 @@ _held = sa.bindparam("p_held", type_=sa.BigInteger)
 _now = sa.bindparam("p_now", type_=UtcDateTime)
 _midnight = sa.bindparam("p_midnight", type_=UtcDateTime)
 
+
+def smaller(one: sa.ColumnElement[int], other: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """The smaller of two numbers, in words that every database knows."""
+    return sa.case((one < other, one), else_=other)
+
+
+_charge = ledger_entries.alias("charge")
+
 SPENT_TODAY = (
     sa.select(sa.func.coalesce(-sa.func.sum(ledger_entries.c.amount), 0))
-    .where(ledger_entries.c.api_key_id == api_keys.c.id, ledger_entries.c.created_at >= _midnight)
+    .select_from(ledger_entries.outerjoin(_charge, _charge.c.id == ledger_entries.c.refund_of))
+    .where(
+        ledger_entries.c.api_key_id == api_keys.c.id,
+        ledger_entries.c.created_at >= _midnight,
+        sa.or_(_charge.c.id.is_(None), _charge.c.created_at >= _midnight),
+    )
     .correlate(api_keys)
     .scalar_subquery()
 )
-"""What the key of the surrounding statement was charged since ``p_midnight``, refunds taken off."""
+"""What the key of the surrounding statement was charged since ``p_midnight``, refunds of that taken off."""
+
+HELD = (
+    sa.select(sa.func.coalesce(sa.func.sum(holds.c.amount), 0))
+    .where(holds.c.api_key_id == api_keys.c.id)
+    .correlate(api_keys)
+    .scalar_subquery()
+)
+"""What running calls of the key of the surrounding statement have set aside."""
+
+LEFT_IN_TOTAL = api_keys.c.credit_cap - api_keys.c.credits_used - HELD
+"""Credits that a key's total cap leaves; null for a key without one."""
+
+LEFT_TODAY = api_keys.c.daily_credit_cap - SPENT_TODAY - HELD
+"""Credits that a key's daily cap leaves; null for a key without one. Needs ``p_midnight``."""
 
 HOLD_IN_ACCOUNT = Prepared(
     sa.update(accounts)
@@ -37,26 +64,27 @@ HOLD_IN_ACCOUNT = Prepared(
     .values(held=accounts.c.held + _amount)
 )
 
-HOLD_IN_KEY = Prepared(
-    sa.update(api_keys)
-    .where(
-        api_keys.c.id == _key,
-        sa.or_(
-            api_keys.c.credit_cap.is_(None),
-            api_keys.c.credit_cap - api_keys.c.credits_used - api_keys.c.credits_held >= _amount,
-        ),
-        sa.or_(
-            api_keys.c.daily_credit_cap.is_(None),
-            api_keys.c.daily_credit_cap - SPENT_TODAY - api_keys.c.credits_held >= _amount,
+INSERT_HOLD = Prepared(
+    sa.insert(holds).from_select(
+        ["organization_id", "api_key_id", "call_id", "instance", "operation", "amount", "created_at"],
+        sa.select(
+            _organization,
+            api_keys.c.id,
+            _call,
+            sa.bindparam("p_instance", type_=sa.String),
+            sa.bindparam("p_operation", type_=sa.String),
+            _amount,
+            _now,
+        ).where(
+            api_keys.c.id == _key,
+            sa.or_(api_keys.c.credit_cap.is_(None), _amount <= LEFT_IN_TOTAL),
+            sa.or_(api_keys.c.daily_credit_cap.is_(None), _amount <= LEFT_TODAY),
         ),
     )
-    .values(credits_held=api_keys.c.credits_held + _amount)
 )
-
-INSERT_HOLD = Prepared(
-    sa.insert(holds),
-    columns=("organization_id", "api_key_id", "call_id", "instance", "operation", "amount", "created_at"),
-)
+"""Inserts nothing when the key's caps do not cover the amount. The account's row is locked by then, so that
+no other hold of the organization comes between.
+"""
 
 TAKE_HOLD = Prepared(sa.delete(holds).where(holds.c.call_id == _call).returning(holds))
 
@@ -66,30 +94,40 @@ SETTLE_ACCOUNT = Prepared(
     .values(
         held=accounts.c.held - _held,
         balance=accounts.c.balance - _amount,
-        allowance_left=sa.case(
-            (accounts.c.allowance_left > _amount, accounts.c.allowance_left - _amount), else_=0
-        ),
+        allowance_left=accounts.c.allowance_left - smaller(accounts.c.allowance_left, _amount),
     )
-    .returning(accounts.c.balance)
 )
 
-SETTLE_KEY = Prepared(
-    sa.update(api_keys)
-    .where(api_keys.c.id == _key)
-    .values(credits_held=api_keys.c.credits_held - _held, credits_used=api_keys.c.credits_used + _amount)
+CHARGE_KEY = Prepared(
+    sa.update(api_keys).where(api_keys.c.id == _key).values(credits_used=api_keys.c.credits_used + _amount)
 )
 
 INSERT_CHARGE = Prepared(
-    sa.insert(ledger_entries),
-    columns=(
-        "uuid",
-        "organization_id",
-        "api_key_id",
-        "call_id",
-        "operation",
-        "amount",
-        "balance_after",
-        "description",
-        "created_at",
-    ),
+    sa.insert(ledger_entries).from_select(
+        [
+            "uuid",
+            "organization_id",
+            "api_key_id",
+            "call_id",
+            "operation",
+            "amount",
+            "balance_after",
+            "from_allowance",
+            "description",
+            "created_at",
+        ],
+        sa.select(
+            sa.bindparam("p_uuid", type_=sa.String),
+            accounts.c.organization_id,
+            _key,
+            _call,
+            sa.bindparam("p_operation", type_=sa.String),
+            -_amount,
+            accounts.c.balance - _amount,
+            smaller(accounts.c.allowance_left, _amount),
+            sa.bindparam("p_description", type_=sa.String),
+            _now,
+        ).where(accounts.c.organization_id == _organization),
+    )
 )
+"""Comes before ``SETTLE_ACCOUNT``, because it reads what that changes."""

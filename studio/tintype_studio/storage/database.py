@@ -7,7 +7,6 @@ all.
 
 from __future__ import annotations
 
-import copy
 import sqlite3
 import threading
 import time
@@ -241,8 +240,7 @@ class Piece(Generic[T]):
     def fail(self, error: BaseException) -> None:
         """The transaction did not commit, whatever the work said."""
         if self._error is None:
-            failed = isinstance(error, Exception)
-            self._error = copy.copy(error) if failed else _busy()
+            self._error = error if isinstance(error, Exception) else _busy()
 
     def result(self) -> T:
         """What the work gave, or the error that it or the commit raised."""

@@ -200,6 +200,7 @@ def upgrade() -> None:
     op.add_column("calls", sa.Column("session", sa.String(length=64), nullable=True))
     op.add_column("calls", sa.Column("dry_run", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("datasets", sa.Column("deleted_call", sa.String(length=36), nullable=True))
+    op.add_column("ledger_entries", sa.Column("from_allowance", sa.BigInteger(), nullable=True))
     op.add_column("ledger_entries", sa.Column("refund_of", BigId, nullable=True))
     op.add_column("ledger_entries", sa.Column("reference", sa.String(length=80), nullable=True))
     op.create_index("ix_ledger_entries_of_key", "ledger_entries", ["api_key_id", "created_at"], unique=False)
@@ -223,6 +224,8 @@ def upgrade() -> None:
     op.add_column("samples", sa.Column("created_by", BigId, nullable=True))
     op.add_column("samples", sa.Column("created_call", sa.String(length=36), nullable=True))
     op.add_column("samples", sa.Column("deleted_call", sa.String(length=36), nullable=True))
+    # What a key holds is the sum of its holds.
+    op.drop_column("api_keys", "credits_held")
     # Every paid call makes and removes a hold, and nothing looks them up by organization.
     op.drop_index("ix_holds_organization_id", table_name="holds")
     _start_allowances()
@@ -259,6 +262,7 @@ def downgrade() -> None:
         for statement in unguards(dialect, table):
             op.execute(statement)
     op.create_index("ix_holds_organization_id", "holds", ["organization_id"])
+    op.add_column("api_keys", sa.Column("credits_held", sa.BigInteger(), server_default="0", nullable=False))
     op.drop_index("ix_api_keys_user_id", table_name="api_keys")
     op.drop_index("ix_ledger_entries_of_key", table_name="ledger_entries")
     op.drop_index("uq_ledger_entries_reference", table_name="ledger_entries")
@@ -274,6 +278,7 @@ def downgrade() -> None:
     op.drop_column("calls", "session")
     op.drop_column("calls", "dry_run")
     op.drop_column("datasets", "deleted_call")
+    op.drop_column("ledger_entries", "from_allowance")
     op.drop_column("ledger_entries", "refund_of")
     op.drop_column("ledger_entries", "reference")
     op.drop_column("organizations", "billing_email")
