@@ -191,10 +191,12 @@ class ConfirmationRequired(TintypeError):
     default_fix = "Tell the user what would happen; once they agree, call confirm_call."
     default_retryable = True
 
-    def __init__(self, message: str, *, token: str, **kwargs: Any) -> None:
+    def __init__(self, message: str, *, token: str, by_human: bool = False, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
         self.token = token
         """For a door that asks a person itself; what the caller may see of it stands in ``details``."""
+        self.by_human = by_human
+        """Whether the caller's own word is not enough."""
 
 
 class Cancelled(TintypeError):

@@ -25,6 +25,7 @@ from tintype_studio.identity.bootstrap import ensure_local_organization
 from tintype_studio.identity.invites import Invites
 from tintype_studio.identity.keys import Keys
 from tintype_studio.identity.organizations import Organizations
+from tintype_studio.later import Later
 from tintype_studio.ledger.ledger import Ledger
 from tintype_studio.limits.concurrency import Concurrency
 from tintype_studio.limits.rate import RateLimits
@@ -64,10 +65,11 @@ class Studio:
         ensure_local_organization(self.database, self.signer, home)
         self.blobs = Blobs(workspace.blob_url or str(home / "blobs"))
 
+        self.later = Later()
         self.keys = Keys(self.database, self.signer)
         self.organizations = Organizations(self.database, self.keys)
         self.invites = Invites(self.database, self.signer)
-        self.ledger = Ledger(self.database, self.liveness)
+        self.ledger = Ledger(self.database, self.liveness, self.later)
         self.datasets = Datasets(self.database)
         self.samples = Samples(self.database, self.blobs)
         self.ingest = Ingest(self.database, self.blobs, self.samples)
@@ -86,11 +88,11 @@ class Studio:
         self.recycle_bin = RecycleBin(self.database, self.blobs)
         self.changes = Changes(self.database)
         self.undo = Undo(self.database)
-        self.approvals = Approvals(self.database, self.signer)
+        self.approvals = Approvals(self.database, self.signer, self.liveness, self.later)
         self.rate_limits = RateLimits(self.database, self.liveness)
         self.concurrency = Concurrency()
         self.audit = Audit(self.database)
-        self.idempotency = Idempotency(self.database, self.liveness)
+        self.idempotency = Idempotency(self.database, self.liveness, self.later)
         self.results = Results(self.database)
         self.settle()
 
@@ -99,6 +101,7 @@ class Studio:
 
         Done at every start; a server that runs for long does it now and then.
         """
+        self.later.catch_up()
         self.ledger.release_dead()
         self.exports.fail_dead()
         self.idempotency.sweep()

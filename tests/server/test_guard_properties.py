@@ -110,14 +110,17 @@ class Process:
         self.dead = False
         self.runtime.close()
 
-    def _at_begin(self, _connection: sa.Connection) -> None:
+    def _at_begin(self, connection: sa.Connection) -> None:
         if self.dead and threading.get_ident() == self._thread:
+            _take_back(connection)
             raise Died
 
-    def _at_commit(self, _connection: sa.Connection) -> None:
+    def _at_commit(self, connection: sa.Connection) -> None:
         if not self.entered or threading.get_ident() != self._thread:
             return
         self.entered = False  # the commit of the call's own work, and no other
+        if self.how in {"before the commit", "does not commit"}:
+            _take_back(connection)
         if self.how == "before the commit":
             self.die()
         if self.how == "does not commit":
@@ -171,6 +174,13 @@ class Process:
             plan=lambda _args, _call: Plan(),
             handler=self._handle,
         )
+
+
+def _take_back(connection: sa.Connection) -> None:
+    """As the database does for a client that is gone, or whose commit failed for want of a disk."""
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    driver.rollback()
 
 
 @dataclass
@@ -232,7 +242,7 @@ class Guards(RuleBasedStateMachine):
     def available(self, key: int) -> int:
         return max(0, min(self.balance + self.refill(), self.within_key(key)))
 
-    def expected(self, key: int, arguments: tuple[int, str], word: str | None) -> str:
+    def expected(self, key: int, arguments: tuple[int, str], word: str | None, how: str) -> str:
         """``runs``, ``replay``, or the code of a refusal."""
         kept = self.kept.get((key, word)) if word else None
         if kept is not None and kept.expires > self.now:
@@ -240,6 +250,8 @@ class Guards(RuleBasedStateMachine):
                 return "idempotency_conflict"
             if kept.call_id is not None:
                 return "replay"
+        if how == "before the hold":
+            return "runs"
         if arguments[0] > self.balance + self.refill():
             return "insufficient_credits"
         return "key_cap_reached" if arguments[0] > self.within_key(key) else "runs"
@@ -261,7 +273,7 @@ class Guards(RuleBasedStateMachine):
     )
     def call(self, key: int, price: int, text: str, word: str | None, how: str) -> None:
         arguments = (price, text)
-        expected, refill = self.expected(key, arguments, word), self.refill()
+        expected, refill = self.expected(key, arguments, word, how), self.refill()
         kept = self.kept.get((key, word)) if word else None
         got = self.send(key, arguments, word, how)
         if self.process.dead:

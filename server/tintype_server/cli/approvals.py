@@ -13,6 +13,8 @@ from tintype_server.settings import Settings
 if TYPE_CHECKING:
     from tintype_studio.approvals.service import Approval
 
+SHORTEST_PREFIX = 8
+"""Characters of an id that stand for the whole, if there is one such."""
 STATUSES = ("pending", "approved", "denied", "used", "expired", "all")
 
 
@@ -34,24 +36,15 @@ def list_approvals(settings: Settings, status: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_shown(a) for a in found], indent=2))
         return
-    from tintype_server.cli.tables import print_table
+    from tintype_server.cli.audit import visible
 
-    print_table(
-        ("id", "asked", "tool", "agent", "key", "credits", "status", "what it would do"),
-        [
-            (
-                a.id,
-                f"{a.created_at:%m-%d %H:%M}",
-                a.tool,
-                a.agent,
-                a.key_prefix,
-                a.credits,
-                a.status,
-                a.summary,
-            )
-            for a in found
-        ],
-    )
+    # Not a table: what is decided about must be read whole, and its id be copied.
+    for a in found:
+        who = f"{a.agent or 'an agent'}, key {a.key_prefix}…, asked {a.created_at:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"{a.id}  {a.status}  {a.tool}  ({visible(who)})")
+        click.echo(f"    {visible(a.summary)}")
+    if not found:
+        click.echo("Nothing waits." if status == "pending" else "There is none.", err=True)
 
 
 @command.command("approve")
@@ -72,9 +65,13 @@ def deny(settings: Settings, approval_id: str) -> None:
 
 def _decide(settings: Settings, approval_id: str, *, approve: bool) -> None:
     action = "approvals.approve" if approve else "approvals.deny"
+    from tintype_server.cli.audit import visible
+
     with acting(settings, action, approval=approval_id) as (studio, principal):
-        decided = studio.approvals.decide(principal, approval_id, approve=approve)
-    click.echo(f"{decided.status}: {decided.tool}. {decided.summary}")
+        found = [a.id for a in studio.approvals.list(principal, status=None) if a.id.startswith(approval_id)]
+        whole = found[0] if len(found) == 1 and len(approval_id) >= SHORTEST_PREFIX else approval_id
+        decided = studio.approvals.decide(principal, whole, approve=approve)
+    click.echo(f"{decided.status}: {decided.tool}. {visible(decided.summary)}")
 
 
 def _shown(approval: Approval) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
             outcome = runtime.dispatch(request.confirmed(token))
     finally:
         runtime.close()
-    click.echo(json.dumps(outcome.value, ensure_ascii=False, indent=2))
+    click.echo(_unobeyed(json.dumps(outcome.value, ensure_ascii=False, indent=2)))
     if outcome.replayed:
         click.echo("replayed: the stored answer of the first call with this idempotency key", err=True)
     for picture in outcome.pictures:
@@ -147,6 +148,14 @@ def _agrees(question: ConfirmationRequired) -> bool:
     if not sys.stdin.isatty():
         return False
     return click.confirm(printable(question.message), err=True)
+
+
+def _unobeyed(text: str) -> str:
+    """JSON with its control and direction characters escaped: no stranger's text steers a terminal."""
+    return "".join(
+        f"\\u{ord(char):04x}" if char != "\n" and unicodedata.category(char) in {"Cc", "Cf"} else char
+        for char in text
+    )
 
 
 def _require_folder(picture: Path) -> None:

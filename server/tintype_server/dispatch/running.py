@@ -160,9 +160,11 @@ class RunningCall:
         idempotency_key: str | None = None,
     ) -> Outcome:
         """Run a further call for the same caller, through all guards."""
+        self.check()
         return self.dispatch(
             replace(
                 self.request,
+                deadline_seconds=self._deadline - time.monotonic(),
                 tool=tool,
                 arguments=arguments,
                 dry_run=dry_run,

@@ -55,7 +55,8 @@ async def ask(ctx: Context, error: ConfirmationRequired) -> str | t.InputRequire
 
     Raises ``Declined`` when the person said no.
     """
-    if not can_ask(ctx):
+    # Over the network, whoever holds the key may be the one who answers the form.
+    if not can_ask(ctx) or (error.by_human and ctx.request is not None):
         return None
     question = t.ElicitRequestFormParams(message=error.message, requested_schema=FORM)
     if ctx.protocol_version in MODERN_VERSIONS:

@@ -22,8 +22,10 @@ from tintype_studio.errors import ApprovalDenied, Conflict, Forbidden, NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.permissions import require
 from tintype_studio.identity.roles import Role
+from tintype_studio.later import Later
 from tintype_studio.names import printable
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.signing import Signer
 from tintype_studio.storage.tables import api_keys, approvals
 from tintype_studio.waiting import Waiters
@@ -60,6 +62,8 @@ class Asked:
     summary: str
     agent: str | None = None
     idempotency_key: str | None = None
+    by_human: bool = False
+    """Whether the caller's own word is not enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,19 @@ class Approval:
     decided_at: datetime | None
     used_by: str | None
     """The call that went on with it."""
+    key_id: int
+    """Row id of the key that asked."""
+    by_human: bool
 
 
 class Approvals:
     """Approvals of every organization; each principal sees its own organization's."""
 
-    def __init__(self, database: Database, signer: Signer) -> None:
+    def __init__(self, database: Database, signer: Signer, liveness: Liveness, later: Later) -> None:
         self._db = database
         self._signer = signer
+        self._liveness = liveness
+        self._later = later
         self._waiters = Waiters(MAX_WAITERS)
 
     def ask(self, principal: Principal, asked: Asked) -> tuple[Approval, str]:
@@ -109,6 +118,7 @@ class Approvals:
             "summary": asked.summary,
             "credits": asked.credits,
             "idempotency_key": asked.idempotency_key,
+            "by_human": asked.by_human,
         }
         with self._db.write() as connection:
             row_id = connection.execute(
@@ -156,23 +166,51 @@ class Approvals:
         With a token or an id, a wrong one is an error: forged or another key's (``Forbidden``), used,
         expired, or for another call (``Conflict``). Without, one that a person gave is looked for. One
         whose price has moved gives None, so that the caller asks again. ``ApprovalDenied`` when a person
-        said no.
+        said no. It is used for good once the call commits (``finish``); one whose process died before that
+        may be used again.
         """
+        self._later.catch_up()
         with self._db.write(durable=False) as connection:
             row = self._find(connection, principal, fingerprint, token, approval_id)
             if row is None:
                 return None
-            _require_usable(row, fingerprint, by_token=token is not None)
+            _require_usable(row, self._status(row), fingerprint, by_token=token is not None)
             if row["credits"] != credits:
                 return None
             used = connection.execute(
                 sa.update(approvals)
-                .where(approvals.c.id == row["id"], approvals.c.status == row["status"])
-                .values(status=Status.USED.value, used_by=call_id)
+                .where(
+                    approvals.c.id == row["id"],
+                    approvals.c.status == row["status"],
+                    approvals.c.used_by.is_not_distinct_from(row["used_by"]),
+                )
+                .values(status=Status.USED.value, used_by=call_id, instance=self._liveness.instance)
             ).rowcount
             if not used:
                 raise _used(row["used_by"])
             return int(row["id"])
+
+    def _status(self, row: sa.RowMapping) -> Status:
+        """Where an approval stands, not counting a use whose process died before it came to anything."""
+        status = Status(row["status"])
+        if status is Status.USED and row["instance"] and self._liveness.is_dead(row["instance"]):
+            return Status.APPROVED if row["decided_at"] is not None else Status.PENDING
+        return status
+
+    @staticmethod
+    def finish(connection: sa.Connection, row_id: int, call_id: str) -> None:
+        """The call commits in this transaction: its approval is used for good."""
+        kept = connection.execute(
+            sa.update(approvals)
+            .where(approvals.c.id == row_id, approvals.c.used_by == call_id)
+            .values(instance=None)
+        ).rowcount
+        if not kept:
+            raise _used(None)
+
+    def give_back_later(self, row_id: int, call_id: str) -> None:
+        """Give an approval back now, or at the next chance; never raises."""
+        self._later.do(lambda: self.give_back(row_id, call_id))
 
     def give_back(self, row_id: int, call_id: str) -> None:
         """The call failed without effect: its approval may be used again."""
@@ -182,6 +220,7 @@ class Approvals:
                 .where(approvals.c.id == row_id, approvals.c.used_by == call_id)
                 .values(
                     used_by=None,
+                    instance=None,
                     status=sa.case(
                         (approvals.c.decided_at.is_not(None), Status.APPROVED.value),
                         else_=Status.PENDING.value,
@@ -264,16 +303,16 @@ class Approvals:
         """Say yes or no, and change one's mind until it is used.
 
         Needs the role admin, and the role that the tool itself needs. A key that is itself held to a
-        person's word gives none.
+        person's word gives none, and where a person's word is needed, the key that asked gives none.
         """
         require(principal, "approvals.decide")
-        if principal.confirm_by == "human":
+        approval = self.get(principal, approval_id)
+        if principal.confirm_by == "human" or (approval.by_human and approval.key_id == principal.key_id):
             raise Forbidden(
                 "This key's own calls need a person's word; it cannot give one.",
                 code="needs_a_person",
-                fix="Decide with a key that was made without --confirm-by human.",
+                fix="Decide with another key, and let the agent use one of its own (`tintype keys create`).",
             )
-        approval = self.get(principal, approval_id)
         if approve and not principal.role.covers(approval.required_role):
             raise Forbidden(
                 f"{approval.tool} needs the role {approval.required_role}; this key has {principal.role}.",
@@ -339,7 +378,11 @@ class Approvals:
         else:
             query = query.where(
                 approvals.c.fingerprint == fingerprint,
-                approvals.c.status.in_([Status.APPROVED.value, Status.DENIED.value]),
+                sa.or_(
+                    approvals.c.status.in_([Status.APPROVED.value, Status.DENIED.value]),
+                    # A use that its process did not live to finish.
+                    sa.and_(approvals.c.instance.is_not(None), approvals.c.decided_at.is_not(None)),
+                ),
                 approvals.c.expires_at > clock.now(),
             ).order_by(approvals.c.id.desc())
         row = connection.execute(query.limit(1)).mappings().first()
@@ -352,13 +395,13 @@ class Approvals:
         return row
 
 
-def _require_usable(row: sa.RowMapping, fingerprint: str, *, by_token: bool) -> None:
+def _require_usable(row: sa.RowMapping, status: Status, fingerprint: str, *, by_token: bool) -> None:
     now = clock.now()
-    if row["status"] == Status.DENIED:
+    if status is Status.DENIED:
         raise ApprovalDenied(f"A person refused this call to {row['tool']}.")
-    if row["status"] == Status.USED:
+    if status is Status.USED:
         raise _used(row["used_by"])
-    if row["status"] == Status.PENDING and not by_token:
+    if status is Status.PENDING and not by_token:
         raise Conflict(
             "Nobody has decided about this call yet.",
             code="approval_pending",
@@ -423,4 +466,6 @@ def _approval(row: sa.RowMapping) -> Approval:
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
         used_by=row["used_by"],
+        key_id=row["api_key_id"],
+        by_human=row["by_human"],
     )

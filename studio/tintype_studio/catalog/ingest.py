@@ -25,9 +25,10 @@ from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_t
 from tintype_studio.errors import Conflict, InvalidInput, TintypeError, TooLarge, Unavailable
 from tintype_studio.history.changes import Kind, add_to_change
 from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.tiers import tier_of
 from tintype_studio.names import clean_folder, clean_name, lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
-from tintype_studio.storage.database import Database
+from tintype_studio.storage.database import Database, rehearsing
 from tintype_studio.storage.sweep import keep_blobs
 from tintype_studio.storage.tables import datasets, sample_files, samples
 
@@ -305,6 +306,7 @@ class Ingest:
         with self._db.write() as connection:
             # Under the write transaction: a dataset deleted meanwhile must not gain images.
             self._require_alive(connection, dataset)
+            _require_room(connection, principal, batch)
             rows = connection.execute(
                 insert,
                 [
@@ -347,7 +349,7 @@ class Ingest:
 
     def _blobs_kept(self, connection: sa.Connection, batch: list[_Stored]) -> None:
         """Under the write transaction: bytes that a purge was about to remove stay."""
-        if keep_blobs(connection, {item.sha256 for item in batch}, self._blobs.exists):
+        if rehearsing() or keep_blobs(connection, {item.sha256 for item in batch}, self._blobs.exists):
             return
         raise Unavailable(
             "A purge removed bytes while they were uploaded again; nothing of this batch was recorded.",
@@ -366,6 +368,23 @@ class Ingest:
                 code="dataset_deleted",
                 fix="Create the dataset again and repeat the upload.",
             )
+
+
+def _require_room(connection: sa.Connection, principal: Principal, batch: list[_Stored]) -> None:
+    tier = tier_of(principal.tier)
+    images, size = connection.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(datasets.c.image_count), 0),
+            sa.func.coalesce(sa.func.sum(datasets.c.total_size), 0),
+        ).where(datasets.c.organization_id == principal.organization_id, datasets.c.deleted_at.is_(None))
+    ).one()
+    if images + len(batch) > tier.max_images or size + sum(s.size for s in batch) > tier.max_storage_bytes:
+        raise Conflict(
+            f"The organization's tier {principal.tier!r} holds {tier.max_images} images and "
+            f"{tier.max_storage_bytes >> 30} GiB; this would be more.",
+            code="tier_limit",
+            fix="Delete what is not needed, or move to a larger tier.",
+        )
 
 
 def read_image_file(path: str | Path) -> bytes:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from tintype_studio import clock
 from tintype_studio.errors import IdempotencyConflict, InvalidInput, Unavailable
 from tintype_studio.identity.keys import Principal
+from tintype_studio.later import Later
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.prepared import Prepared
@@ -56,8 +57,9 @@ class Ticket:
 class Idempotency:
     """Claims keys and keeps their answers."""
 
-    def __init__(self, database: Database, liveness: Liveness) -> None:
+    def __init__(self, database: Database, liveness: Liveness, later: Later) -> None:
         self._db = database
+        self._later = later
         self._liveness = liveness
         self._waiters = Waiters(MAX_WAITERS)
         self._insert = Prepared(
@@ -90,6 +92,7 @@ class Idempotency:
         ``check`` is called while waiting for an earlier call; it raises to stop.
         """
         _check_key(key)
+        self._later.catch_up()
 
         def attempt() -> Ticket | bytes | None:
             return self._try_claim(principal, tool, key, fingerprint, call_id)
@@ -158,6 +161,10 @@ class Idempotency:
             raise Unavailable(
                 "Another call took over this idempotency key; nothing was changed.", code="claim_lost"
             )
+
+    def forget_later(self, ticket: Ticket) -> None:
+        """Give the key back now, or at the next chance; never raises."""
+        self._later.do(lambda: self.forget(ticket))
 
     def forget(self, ticket: Ticket) -> None:
         """Give the key back: the call failed without effect and may be tried again."""

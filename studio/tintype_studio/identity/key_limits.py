@@ -19,6 +19,7 @@ from tintype_studio import clock
 from tintype_studio.errors import Forbidden, InvalidInput
 from tintype_studio.identity.roles import Role, parse_role
 from tintype_studio.identity.tiers import Tier
+from tintype_studio.ledger import allowance
 from tintype_studio.ledger.calendar import midnight
 from tintype_studio.ledger.statements import LEFT_IN_TOTAL, LEFT_TODAY
 from tintype_studio.names import clean_name, printable
@@ -161,11 +162,15 @@ def spendable(cap: int | None, used: int, *, works: bool) -> int:
     return max(0, cap - used) if works and cap is not None else 0
 
 
-def hand_over(connection: sa.Connection, maker_id: int, *, total: int, daily: int) -> None:
+def hand_over(
+    connection: sa.Connection, organization_id: int, maker_id: int, *, total: int, daily: int
+) -> None:
     """Take the credits that a key gives to another off its own caps, where it has them.
 
     ``Forbidden`` (``limit_above_own``) when it has not so many left.
     """
+    # As a hold does, so that none of the same credits comes between.
+    allowance.read(connection, organization_id, lock=True)
     taken = connection.execute(
         sa.update(api_keys)
         .where(

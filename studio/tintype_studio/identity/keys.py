@@ -208,7 +208,13 @@ class Keys:
             require_within(limits, actor.limits)
             owner = _member(connection, actor, user_id) if user_id is not None else actor.user_id
             _require_role_of_member(connection, actor.organization_id, owner, limits.role)
-            hand_over(connection, actor.id, total=limits.credit_cap or 0, daily=limits.daily_credit_cap or 0)
+            hand_over(
+                connection,
+                actor.organization_id,
+                actor.id,
+                total=limits.credit_cap or 0,
+                daily=limits.daily_credit_cap or 0,
+            )
             secret = insert_key(
                 connection,
                 self._signer,
@@ -323,7 +329,12 @@ def _allow(
         "daily": spendable(new.daily_credit_cap, 0, works=will_work)
         - spendable(old.daily_credit_cap, 0, works=worked),
     }
-    hand_over(connection, actor.id, **{which: max(0, credits) for which, credits in given.items()})
+    hand_over(
+        connection,
+        actor.organization_id,
+        actor.id,
+        **{which: max(0, credits) for which, credits in given.items()},
+    )
 
 
 def _narrow_invites(connection: sa.Connection, key_uuid: str, new: Limits, *, active: bool) -> None:

@@ -7,8 +7,6 @@ on any database. A capture stands in the transaction of the work that it pays fo
 
 from __future__ import annotations
 
-import queue
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +16,7 @@ from tintype_studio import clock
 from tintype_studio.errors import Conflict, InvalidInput, NotFound, PaymentRequired, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.permissions import require
+from tintype_studio.later import Later
 from tintype_studio.ledger import allowance, statements
 from tintype_studio.ledger.amounts import MOST, whole_credits
 from tintype_studio.ledger.calendar import midnight
@@ -63,10 +62,10 @@ class _Refused(Exception):
 class Ledger:
     """The books of every organization."""
 
-    def __init__(self, database: Database, liveness: Liveness) -> None:
+    def __init__(self, database: Database, liveness: Liveness, later: Later) -> None:
         self._db = database
         self._liveness = liveness
-        self._unreleased: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._later = later
 
     def available(self, principal: Principal) -> int:
         """Credits that this key can spend now: the balance less holds, within the key's own caps."""
@@ -192,7 +191,7 @@ class Ledger:
     def hold(self, principal: Principal, *, call_id: str, operation: str, amount: int) -> None:
         """Set ``amount`` credits aside for a call, or raise ``PaymentRequired`` and change nothing."""
         whole_credits(amount, "A hold", least=1)
-        self._release_left_over()
+        self._later.catch_up()
         try:
             self._insert_hold(principal, call_id, operation, amount)
         except _Refused as refused:
@@ -306,16 +305,8 @@ class Ledger:
             return amount
 
     def release_later(self, call_id: str) -> None:
-        """Free a hold now, or, while the database does not take it, before this process's next hold."""
-        try:
-            self.release(call_id)
-        except Exception:
-            self._unreleased.put(call_id)
-
-    def _release_left_over(self) -> None:
-        for _ in range(self._unreleased.qsize()):
-            with suppress(queue.Empty):
-                self.release_later(self._unreleased.get_nowait())
+        """Free a hold now, or at the next chance; never raises."""
+        self._later.do(lambda: self.release(call_id))
 
     def release_dead(self) -> int:
         """Free the holds of processes that died; returns how many. Called at starts, and now and then."""

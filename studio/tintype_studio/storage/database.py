@@ -84,8 +84,10 @@ class Database:
         """
         unit = self._open_unit()
         if unit is not None:
-            with _plain_errors(), _part(unit.connection()) as connection:
-                yield connection
+            with _plain_errors():
+                _require_open(unit.connection())
+                with _part(unit.connection()) as connection:
+                    yield connection
             return
         with _plain_errors(), self.transaction(durable=durable) as connection:
             yield connection
@@ -105,6 +107,7 @@ class Database:
             try:
                 yield connection
                 if transaction.is_active:
+                    _require_open(connection)
                     transaction.commit()
             except BaseException:
                 self._take_back(transaction)
@@ -236,6 +239,7 @@ class Piece(Generic[T]):
                 self._value = self._work(connection)
         except Exception as error:
             self._error = error
+            _require_open(connection)
 
     def fail(self, error: BaseException) -> None:
         """The transaction did not commit, whatever the work said."""
@@ -305,6 +309,16 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
 
+def _require_open(connection: sa.Connection) -> None:
+    """Raise when SQLite has given the transaction up by itself, as it does on a full or failing disk.
+
+    What followed would be written without one.
+    """
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
+        raise _storage_failed()
+
+
 def _set_synchronous(connection: sa.Connection, wanted: str) -> None:
     if connection.info.get("synchronous") != wanted:
         connection.connection.cursor().execute(f"PRAGMA synchronous={wanted}")
@@ -338,11 +352,7 @@ def _plain_errors() -> Iterator[None]:
     except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
         text = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).lower()
         if "full" in text or "i/o error" in text:
-            raise Unavailable(
-                "The disk that holds the database is full or failing; nothing was changed.",
-                code="storage_failed",
-                fix="Ask the operator to free disk space, then call again.",
-            ) from error
+            raise _storage_failed() from error
         if "locked" in text or "busy" in text:
             raise _busy() from error
         raise
@@ -354,6 +364,14 @@ def _plain_errors() -> Iterator[None]:
             code="invalid_text",
             fix="Send valid Unicode text.",
         ) from error
+
+
+def _storage_failed() -> Unavailable:
+    return Unavailable(
+        "The disk that holds the database is full or failing; nothing was changed.",
+        code="storage_failed",
+        fix="Ask the operator to free disk space, then call again.",
+    )
 
 
 def _busy() -> Unavailable:

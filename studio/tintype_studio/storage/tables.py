@@ -459,6 +459,8 @@ approvals = sa.Table(
     sa.Column("decided_by", sa.String(36), nullable=True),
     sa.Column("decided_at", UtcDateTime, nullable=True),
     sa.Column("used_by", sa.String(36), nullable=True),
+    sa.Column("instance", sa.String(32), nullable=True),
+    sa.Column("by_human", sa.Boolean, nullable=False),
     _created(),
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
 )

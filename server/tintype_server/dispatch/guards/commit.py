@@ -11,7 +11,7 @@ def commit(call: RunningCall, proceed: Next) -> Outcome:
     """Run the rest in one transaction, and let the guards write into it before it commits.
 
     A caller who went away meanwhile gets nothing changed and nothing charged. A tool that is not atomic
-    has committed its work by then; only the guards' own writes share a transaction.
+    has committed its work by then: it is charged and its answer kept, whoever still waits for it.
     """
     if call.spec.effect is Effect.READ:
         return proceed(call)
@@ -25,7 +25,6 @@ def commit(call: RunningCall, proceed: Next) -> Outcome:
                 settled = True
     else:
         outcome = proceed(call)
-        call.check()
     if not settled:
         done = outcome
         outcome = database.together(lambda connection: call.settle(connection, done))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from tintype_server.dispatch.fingerprint import fingerprint
 from tintype_server.dispatch.rehearsal import binding, rehearse, shown, told
 from tintype_server.dispatch.running import Next, RunningCall
@@ -41,10 +43,16 @@ def confirm(call: RunningCall, proceed: Next) -> Outcome:
     )
     if used is None:
         raise _question(call, plan, reason, price, arguments, digest)
+
+    def finish(connection: sa.Connection, outcome: Outcome) -> Outcome:
+        approvals.finish(connection, used, call.id)
+        return outcome
+
+    call.at_commit.append(finish)
     try:
         return proceed(call)
     except BaseException:
-        approvals.give_back(used, call.id)
+        approvals.give_back_later(used, call.id)
         raise
 
 
@@ -62,6 +70,7 @@ def _question(
     call: RunningCall, plan: Plan, reason: str, price: int, arguments: dict[str, Any], digest: str
 ) -> ConfirmationRequired:
     summary = told(call.spec, plan, price)
+    by_human = (call.principal.confirm_by or call.settings.confirm_by) == BY_HUMAN
     approval, token = call.studio.approvals.ask(
         call.principal,
         Asked(
@@ -74,9 +83,9 @@ def _question(
             summary=summary,
             agent=call.request.agent[:120] if call.request.agent else None,
             idempotency_key=call.request.idempotency_key,
+            by_human=by_human,
         ),
     )
-    by_human = (call.principal.confirm_by or call.settings.confirm_by) == BY_HUMAN
     details: dict[str, Any] = {
         "approval_id": approval.id,
         "summary": summary,
@@ -102,4 +111,5 @@ def _question(
         fix=fix,
         details=details,
         token=token,
+        by_human=by_human,
     )

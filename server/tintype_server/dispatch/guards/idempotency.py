@@ -41,5 +41,5 @@ def idempotency(call: RunningCall, proceed: Next) -> Outcome:
     try:
         return proceed(call)
     except BaseException:
-        service.forget(claimed)
+        service.forget_later(claimed)
         raise

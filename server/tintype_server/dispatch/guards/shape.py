@@ -4,16 +4,23 @@ Structure is kept: lists are cut between items, and long texts between pieces. W
 ``_truncated`` says how much it is and carries a cursor for ``read_more``. An answer that cannot be fitted
 so (a thousand small lists, say) is handed over as pieces of its JSON text. Tokens are estimated as bytes of
 JSON divided by four; pictures count by their pixels.
+
+Parking is a write, which can wait for other writers. A door that runs a quick call on its event loop asks
+to have it left over (``left_over``) and does it in a thread before it answers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from tintype_server.dispatch.running import Next, RunningCall
+from tintype_studio.history.results import Packed
 from tintype_tools.call import Outcome
 
 BYTES_PER_TOKEN = 4
@@ -28,6 +35,19 @@ PIECE = 200
 LONG_TEXT = 4 * PIECE
 """Shorter texts are never cut."""
 
+_left_over: ContextVar[list[Packed] | None] = ContextVar("left_over", default=None)
+
+
+@contextmanager
+def left_over() -> Iterator[list[Packed]]:
+    """Park nothing in the block: what is to be kept before the answer goes out is gathered instead."""
+    gathered: list[Packed] = []
+    token = _left_over.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _left_over.reset(token)
+
 
 @dataclass(slots=True)
 class _Cut:
@@ -39,8 +59,10 @@ class _Cut:
 
 
 def shape(call: RunningCall, proceed: Next) -> Outcome:
-    """Cut the answer to the budget."""
+    """Cut the answer to the budget. The answer of a call inside a call is cut with the outer one's."""
     outcome = proceed(call)
+    if call.request.nested:
+        return outcome
     budget = call.token_budget
     if budget <= 0:
         return outcome
@@ -69,8 +91,7 @@ def _describe(call: RunningCall, outcome: Outcome, cut: _Cut) -> dict[str, Any]:
         handle, offset = outcome.continues
         cursor = f"{handle}.{offset + cut.shown}"
     else:
-        handle = call.studio.results.park(call.principal, tool=call.spec.name, path=cut.path, items=cut.items)
-        cursor = f"{handle}.{cut.shown}"
+        cursor = f"{_park(call, cut)}.{cut.shown}"
     return {
         "path": cut.path,
         "of": cut.of,
@@ -79,6 +100,16 @@ def _describe(call: RunningCall, outcome: Outcome, cut: _Cut) -> dict[str, Any]:
         "left_out": total - cut.shown,
         "cursor": cursor,
     }
+
+
+def _park(call: RunningCall, cut: _Cut) -> str:
+    results, gathered = call.studio.results, _left_over.get()
+    packed = results.pack(call.principal, tool=call.spec.name, path=cut.path, items=cut.items)
+    if gathered is None:
+        results.keep(packed)
+    else:
+        gathered.append(packed)
+    return packed.handle
 
 
 def _size(value: Any) -> int:

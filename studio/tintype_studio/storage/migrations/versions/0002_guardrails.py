@@ -137,6 +137,8 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(length=36), nullable=True),
         sa.Column("decided_at", UtcDateTime(), nullable=True),
         sa.Column("used_by", sa.String(length=36), nullable=True),
+        sa.Column("instance", sa.String(length=32), nullable=True),
+        sa.Column("by_human", sa.Boolean(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
