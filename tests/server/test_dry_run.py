@@ -328,7 +328,7 @@ def of_another_key(world: World) -> dict[str, Any]:
 
 def about_something_gone(world: World) -> dict[str, Any]:
     arguments = for_confirm_call(world)
-    world.live("delete_dataset", {"name": "signs"})
+    world.runtime.studio.datasets.delete(world.owner, "signs")
     return arguments
 
 
@@ -404,8 +404,7 @@ def test_it_refuses_what_the_live_call_refuses(world: World, name: str, code: st
 @pytest.mark.parametrize("name", sorted(CHANGING))
 def test_a_refused_live_call_leaves_nothing_either(world: World, name: str) -> None:
     """Not even a restore point."""
-    cases = [(code, make) for tool, code, make in REFUSED if tool == name]
-    for code, make in cases[:2]:
+    for code, make in [(code, make) for tool, code, make in REFUSED if tool == name][:1]:
         arguments = make(world)
         before = world.everything()
         assert world.code(world.live, name, arguments) == code

@@ -54,6 +54,8 @@ class Request:
     """Made by another call, which was counted and admitted."""
     trace: dict[str, str] | None = None
     """The caller's W3C trace context: ``traceparent`` and, if there is one, ``tracestate``."""
+    counted: bool = False
+    """Counted into the key's hour at the door, which counts whatever comes in and not only calls."""
 
     def confirmed(self, token: str) -> Request:
         """The same call, made again with the answer to its question."""

@@ -39,6 +39,8 @@ DRY_RUN_META = f"{NAMESPACE}/dryRun"
 CONFIRM_META = f"{NAMESPACE}/confirmToken"
 SESSION_META = f"{NAMESPACE}/session"
 SECONDS_META = f"{NAMESPACE}/seconds"
+COUNTED_SCOPE = "tintype.counted"
+"""Set in the ASGI scope of a request that an HTTP door has counted into its key's hour."""
 PROGRESS_STEP_SECONDS = 0.1
 
 
@@ -199,6 +201,7 @@ def _request(ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParam
         session=_text(meta, SESSION_META) or caller.session,
         deadline_seconds=seconds,
         trace=trace_context(meta),
+        counted=ctx.request is not None and COUNTED_SCOPE in ctx.request.scope,
     )
 
 

@@ -86,6 +86,11 @@ class RateLimits:
             calls.own[int(now // 60)] += 1
             self._start_writer()
 
+    def knows(self, principal: Principal) -> bool:
+        """Whether ``admit`` can do without the database: what other processes counted was read just now."""
+        calls = self._keys.get(principal.key_id)
+        return calls is not None and time.monotonic() - calls.read_at < SYNC_SECONDS
+
     def window(self, principal: Principal) -> Window:
         """The state of the key's hour, as this process knows it."""
         with self._lock:

@@ -116,6 +116,9 @@ class Database:
     def _take_back(self, transaction: sa.RootTransaction) -> None:
         try:
             transaction.rollback()
+            # Of a commit that failed, SQLAlchemy takes nothing back.
+            if self._writer is not None and _is_open(self._writer):
+                self._writer.connection.rollback()
         except Exception:  # the file or its disk failed; the next writer gets a new connection
             connection, self._writer = self._writer, None
             if connection is not None:
@@ -309,13 +312,18 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
 
+def _is_open(connection: sa.Connection) -> bool:
+    """Whether the driver is inside a transaction; as far as one can be asked."""
+    driver = connection.connection.driver_connection
+    return driver.in_transaction if isinstance(driver, sqlite3.Connection) else True
+
+
 def _require_open(connection: sa.Connection) -> None:
     """Raise when SQLite has given the transaction up by itself, as it does on a full or failing disk.
 
     What followed would be written without one.
     """
-    driver = connection.connection.driver_connection
-    if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
+    if not _is_open(connection):
         raise _storage_failed()
 
 

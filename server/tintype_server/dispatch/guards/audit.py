@@ -1,9 +1,18 @@
-"""Who called what, and how it ended; refusals too. Argument text is cut and secrets are left out."""
+"""Who called what, and how it ended; refusals too. Argument text is cut and secrets are left out.
+
+The trail is never removed, so nobody may fill it for nothing: a call that was turned away at the entrance
+(no valid key, or over a limit) leaves no arguments, and only some of such refusals leave a row at all.
+"""
 
 from __future__ import annotations
 
+import re
+import threading
 import time
+from dataclasses import replace
+from itertools import islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 import sqlalchemy as sa
@@ -12,13 +21,40 @@ from tintype_server.dispatch.running import Next, RunningCall, log
 from tintype_studio.errors import Internal, TintypeError
 from tintype_studio.history.audit import CallRecord
 from tintype_studio.names import printable
+from tintype_studio.studio import Studio
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
 
-SECRET_ARGUMENTS = frozenset({"api_key", "token", "password", "secret"})
+SECRET_ARGUMENTS = frozenset(
+    {
+        "api_key",
+        "authorization",
+        "confirm_token",
+        "cursor",
+        "invite_token",
+        "password",
+        "request_state",
+        "secret",
+        "token",
+    }
+)
+SECRET_TEXT = re.compile(r"\b(pk_live_|cft_|inv_)[A-Za-z0-9_-]{8,}")
+"""Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
+MAX_BYTES = 4096
+"""Of one call's arguments as JSON."""
 MAX_TEXT = 200
+MAX_KEYS = 50
 MAX_ITEMS = 10
 MAX_DEPTH = 4
+MARK_BYTES = 64
+"""Room for the mark of one object or list that was cut."""
+ITEM_BYTES = 8
+"""What an item takes at least: a comma, a colon and a value that says that it was cut."""
+CUT = "…"
+
+REFUSALS_A_MINUTE = 20
+"""Rows of calls that were turned away at the entrance, for each key; callers without one count as one key."""
+TURNED_AWAY = frozenset({"rate_limited", "too_many_calls_at_once"})
 
 
 def audit(call: RunningCall, proceed: Next) -> Outcome:
@@ -50,10 +86,46 @@ def audit(call: RunningCall, proceed: Next) -> Outcome:
     return outcome
 
 
+class _Entrance:
+    """Which refusals at a workspace's entrance leave a row."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._recorded: dict[int | None, int] = {}
+        self._missed: dict[int | None, int] = {}
+
+    def admit(self, key_id: int | None) -> int | None:
+        """How many refusals of this key left no row since the last one that did; None to leave none."""
+        with self._lock:
+            minute = int(time.monotonic() // 60)
+            if minute != self._minute:
+                self._minute = minute
+                self._recorded.clear()
+            recorded = self._recorded.get(key_id, 0)
+            if recorded < REFUSALS_A_MINUTE:
+                self._recorded[key_id] = recorded + 1
+                return self._missed.pop(key_id, 0)
+            self._missed[key_id] = self._missed.get(key_id, 0) + 1
+            first = recorded == REFUSALS_A_MINUTE
+            self._recorded[key_id] = recorded + 1
+        if first:
+            log.warning("calls are turned away faster than the audit trail keeps them; they are counted")
+        return None
+
+
+_entrances: WeakKeyDictionary[Studio, _Entrance] = WeakKeyDictionary()
+
+
 def _record(call: RunningCall, code: str, outcome: Outcome | None, duration_us: int) -> None:
-    spec = call.known_spec
+    spec, principal = call.known_spec, call.known_principal
     try:
         record = _describe(call, code, outcome, duration_us)
+        if spec is None and (principal is None or code in TURNED_AWAY):
+            missed = _entrances.setdefault(call.studio, _Entrance()).admit(record.api_key_id)
+            if missed is None:
+                return
+            record = replace(record, arguments=f'{{"not_recorded":{missed}}}' if missed else "{}")
         if spec is None or spec.effect is Effect.READ:
             call.studio.audit.record_soon(record)
         else:
@@ -64,6 +136,7 @@ def _record(call: RunningCall, code: str, outcome: Outcome | None, duration_us: 
 
 def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us: int) -> CallRecord:
     principal, request = call.known_principal, call.request
+    entered = call.known_spec is not None or code == "unknown_tool"
     return CallRecord(
         uuid=call.id,
         organization_id=principal.organization_id if principal else None,
@@ -72,7 +145,7 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
         door=request.door,
         agent=printable(request.agent[:120]) if request.agent else None,
         tool=printable(request.tool[:80]),
-        arguments=redact(request.arguments),
+        arguments=redact(request.arguments) if entered else "{}",
         outcome=code,
         replayed=outcome.replayed if outcome else False,
         credits=outcome.credits if outcome and not outcome.replayed else 0,
@@ -84,25 +157,65 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
 
 
 def redact(arguments: Any) -> str:
-    """Arguments as JSON text, short and without secrets."""
-    return orjson.dumps(_short(arguments, 0)).decode()
+    """Arguments as JSON text of ``MAX_BYTES`` at most, without secrets; ``…`` stands where it was cut."""
+    return orjson.dumps(_short(arguments, 0, _Room(MAX_BYTES - MAX_DEPTH * MARK_BYTES))).decode()
 
 
-def _short(value: Any, depth: int) -> Any:
+class _Room:
+    """Bytes that the text may still take."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, size: int) -> bool:
+        """Take that many bytes, if they are there."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
+def _short(value: Any, depth: int, room: _Room) -> Any:
+    """``ITEM_BYTES`` for the value itself were taken already."""
+    if isinstance(value, dict) and depth < MAX_DEPTH:
+        return _short_object(value, depth, room)
+    if isinstance(value, list) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
+        return _short_list(value, depth, room)
+    leaf = _leaf(value)
+    return leaf if room.take(len(orjson.dumps(leaf))) else CUT
+
+
+def _short_object(value: dict[Any, Any], depth: int, room: _Room) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    done = 0
+    for key, item in islice(value.items(), MAX_KEYS):
+        name = _text(str(key))
+        if not room.take(len(orjson.dumps(name)) + ITEM_BYTES):
+            break
+        kept[name] = "***" if _is_secret(key) else _short(item, depth + 1, room)
+        done += 1
+    if done < len(value):
+        kept[CUT] = f"{len(value) - done} more keys"
+    return kept
+
+
+def _short_list(value: list[Any], depth: int, room: _Room) -> list[Any]:
+    kept: list[Any] = []
+    for item in value:
+        if not room.take(ITEM_BYTES):
+            kept.append(f"{CUT} {len(value) - len(kept)} more items")
+            break
+        kept.append(_short(item, depth + 1, room))
+    return kept
+
+
+def _leaf(value: Any) -> Any:
     if isinstance(value, dict):
-        if depth >= MAX_DEPTH:
-            return f"{{{len(value)} keys}}"
-        return {
-            printable(str(k)[:MAX_TEXT]): "***" if k in SECRET_ARGUMENTS else _short(v, depth + 1)
-            for k, v in list(value.items())[:50]
-        }
+        return f"{{{len(value)} keys}}"
     if isinstance(value, list):
-        if depth >= MAX_DEPTH or len(value) > MAX_ITEMS:
-            return f"[{len(value)} items]"
-        return [_short(v, depth + 1) for v in value]
+        return f"[{len(value)} items]"
     if isinstance(value, str):
-        text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}… ({len(value)} characters)"
-        return printable(text)
+        return _text(value) if len(value) <= MAX_TEXT else f"{_text(value)}… ({len(value)} characters)"
     if (
         value is None
         or isinstance(value, bool)
@@ -111,4 +224,13 @@ def _short(value: Any, depth: int) -> Any:
     ):
         return value
     # An agent loop in this process may pass anything: paths, sets, numbers of other libraries.
-    return printable(repr(value)[:MAX_TEXT])
+    return _text(repr(value))
+
+
+def _text(text: str) -> str:
+    """The beginning of a text. Secrets are taken out before it is cut, so that none is left in half."""
+    return printable(SECRET_TEXT.sub(r"\1***", text[: 2 * MAX_TEXT])[:MAX_TEXT])
+
+
+def _is_secret(key: Any) -> bool:
+    return isinstance(key, str) and key.lower().replace("-", "_") in SECRET_ARGUMENTS

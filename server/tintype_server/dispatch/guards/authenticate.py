@@ -15,14 +15,21 @@ MAX_SESSION = 64
 
 
 def authenticate(call: RunningCall, proceed: Next) -> Outcome:
-    """Refuse a missing, unknown, revoked or expired key."""
-    principal = call.studio.keys.authenticate(call.request.api_key)
-    call.principal = replace(
-        principal,
+    """Refuse a missing, unknown, revoked or expired key, and a session that is none."""
+    principal = replace(
+        call.studio.keys.authenticate(call.request.api_key),
         call_id=call.id,
-        session=session_of(principal, call),
         tool=printable(call.request.tool[:80]),
     )
+    # From here on the call is somebody's, however it ends.
+    call.principal = principal
+    try:
+        session = session_of(principal, call)
+    except InvalidInput:
+        if not call.request.counted:  # the guard that counts comes later
+            call.studio.rate_limits.admit(principal)
+        raise
+    call.principal = replace(principal, session=session)
     return proceed(call)
 
 

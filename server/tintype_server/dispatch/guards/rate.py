@@ -10,6 +10,7 @@ def rate(call: RunningCall, proceed: Next) -> Outcome:
     """Refuse a key that is over its limits. What a call makes in turn was counted with it."""
     if call.request.nested:
         return proceed(call)
-    call.studio.rate_limits.admit(call.principal)
     with call.studio.concurrency.slot(call.principal):
+        if not call.request.counted:
+            call.studio.rate_limits.admit(call.principal)
         return proceed(call)

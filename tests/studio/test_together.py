@@ -1,0 +1,112 @@
+"""Short writes of many callers in one transaction: each stands for itself, and none is told a tale."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tintype_studio.errors import Conflict, TintypeError, Unavailable
+from tintype_studio.storage.tables import accounts
+from tintype_studio.studio import Studio
+
+Work = Callable[[sa.Connection], Any]
+
+
+def balance(studio: Studio) -> int:
+    with studio.database.read() as connection:
+        return int(connection.execute(sa.select(accounts.c.balance)).scalar_one())
+
+
+def spend(connection: sa.Connection) -> str:
+    connection.execute(sa.update(accounts).values(balance=accounts.c.balance - 1))
+    return "spent"
+
+
+def in_one_batch(studio: Studio, *works: Work) -> list[Any]:
+    """What each of the works gives or raises, all in one transaction."""
+    got: list[Any] = [None] * len(works)
+
+    def run(n: int, work: Work) -> None:
+        try:
+            got[n] = studio.database.together(work)
+        except TintypeError as error:
+            got[n] = error
+
+    threads = [threading.Thread(target=run, args=(n, work)) for n, work in enumerate(works)]
+    with studio.database._turns:  # whoever comes waits, and one of them does it all
+        for n, thread in enumerate(threads, 1):
+            thread.start()
+            while len(studio.database._pieces) < n:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    return got
+
+
+def commits(studio: Studio) -> list[int]:
+    seen: list[int] = []
+    sa.event.listen(studio.database.engine, "commit", lambda _connection: seen.append(1))
+    return seen
+
+
+def test_one_commit_does_for_all(studio: Studio) -> None:
+    before, seen = balance(studio), commits(studio)
+    assert in_one_batch(studio, *[spend] * 20) == ["spent"] * 20
+    assert (balance(studio), len(seen)) == (before - 20, 1)
+
+
+def test_a_piece_that_fails_is_undone_alone(studio: Studio) -> None:
+    def fail(connection: sa.Connection) -> None:
+        spend(connection)
+        raise Conflict("no")
+
+    before = balance(studio)
+    first, second, third = in_one_batch(studio, spend, fail, spend)
+    assert (first, third, balance(studio)) == ("spent", "spent", before - 2)
+    assert isinstance(second, Conflict)
+    with pytest.raises(Conflict):
+        studio.database.together(fail)
+    assert balance(studio) == before - 2
+
+
+def test_a_commit_that_fails_fails_them_all(studio: Studio) -> None:
+    def fail(_connection: sa.Connection) -> None:
+        raise Unavailable("the disk", code="storage_failed")
+
+    before = balance(studio)
+    sa.event.listen(studio.database.engine, "commit", fail)
+    got = in_one_batch(studio, spend, spend)
+    assert [error.code for error in got] == ["storage_failed"] * 2
+    sa.event.remove(studio.database.engine, "commit", fail)
+    assert balance(studio) == before
+    assert studio.database.together(spend) == "spent"
+
+
+def test_a_full_disk_under_one_piece_makes_none_of_them_true(studio: Studio) -> None:
+    """SQLite gives up the whole transaction by itself; what came after would be written without one."""
+
+    def fill(connection: sa.Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
+        connection.exec_driver_sql("CREATE TABLE filler (x)")
+        connection.exec_driver_sql("INSERT INTO filler VALUES (zeroblob(1000000))")
+
+    before = balance(studio)
+    got = in_one_batch(studio, spend, fill, spend)
+    assert [error.code for error in got] == ["storage_failed"] * 3
+    assert balance(studio) == before
+
+
+def test_a_full_disk_inside_a_unit_of_work_ends_it(studio: Studio) -> None:
+    before = balance(studio)
+    with pytest.raises(Unavailable), studio.database.unit_of_work() as unit:
+        spend(unit.connection())
+        unit.connection().connection.driver_connection.execute("ROLLBACK")  # type: ignore[union-attr]
+        with studio.database.write() as connection:
+            spend(connection)
+    assert balance(studio) == before
