@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -195,3 +197,30 @@ def test_a_handle_is_only_for_its_key_and_lasts_an_hour(
     monkeypatch.setattr(clock, "now", lambda: later)
     with pytest.raises(NotFound):
         read_rest(runtime, cursor, 500)
+
+
+def as_call(runtime: Runtime, tool: str, arguments: dict[str, Any], **given: Any) -> dict[str, Any]:
+    key, files = runtime.local_api_key(), everything(runtime.settings)
+    request = Request(tool=tool, arguments=arguments, api_key=key, door="toolkit", files=files, **given)
+    return runtime.dispatch(request).value
+
+
+def test_a_call_inside_a_call_is_cut_once_with_the_outer_one(runtime: Runtime) -> None:
+    """The preview of a call whose answer is over the budget: cut as what it is, and readable to the end."""
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    name = "😀" * 118
+    runtime.studio.datasets.create(owner, name=name)
+    inner = {"tool": "delete_dataset", "arguments": json.dumps({"name": name})}
+    whole = as_call(runtime, "preview_call", inner)
+    assert len(orjson.dumps(whole)) > SMALLEST_BUDGET * 4, "the preview is not long enough for this test"
+    cut = as_call(runtime, "preview_call", inner, max_response_tokens=SMALLEST_BUDGET)
+    assert "_truncated" in cut
+    assert restored(runtime, cut, SMALLEST_BUDGET) == whole
+
+
+def test_a_call_inside_a_call_is_left_whole(runtime: Runtime) -> None:
+    """As ``confirm_call`` needs it: what it answers is cut once, by the outer call."""
+    call = running(runtime, SMALLEST_BUDGET)
+    call.request = replace(call.request, nested=True)
+    value = {"items": list(range(9_000))}
+    assert shape(call, lambda _call: Outcome(call.id, value)).value is value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
 from tintype_server.workers import MAX_CALLS_AT_ONCE, Workers
+from tintype_studio.catalog.datasets import DatasetClass
 from tintype_tools.call import Outcome, Request
 
 
@@ -126,3 +129,47 @@ def test_callers_that_hang_up_start_no_threads_beyond_the_limit(
 
     assert anyio.run(crowd) == MAX_CALLS_AT_ONCE
     assert sum(one.cancelled.is_set() for one in made) >= MAX_CALLS_AT_ONCE
+
+
+def test_what_is_cut_from_a_quick_answer_is_parked_off_the_loop(runtime: Runtime) -> None:
+    """While somebody else holds the database's write lock, for a moment, the loop goes on."""
+    owner = runtime.studio.keys.authenticate(runtime.local_api_key())
+    classes = [DatasetClass(f"{n:04} {'x' * 110}") for n in range(1_000)]
+    runtime.studio.classes.declare(owner, "d", classes)
+    blocker = sqlite3.connect(
+        runtime.settings.home / "tintype.db", isolation_level=None, check_same_thread=False
+    )
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await anyio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    async def unblock() -> None:
+        await anyio.sleep(1.5)
+        blocker.execute("ROLLBACK")
+
+    async def main() -> Outcome:
+        async with anyio.create_task_group() as tasks:
+            blocker.execute("BEGIN IMMEDIATE")
+            tasks.start_soon(beat)
+            tasks.start_soon(unblock)
+            await anyio.sleep(0.05)
+            runtime.studio.keys.authenticate(runtime.local_api_key())
+            outcome = await Workers(runtime).run(request(runtime, "get_dataset", name="d"))
+            tasks.cancel_scope.cancel()
+        return outcome
+
+    outcome = anyio.run(main)
+    blocker.close()
+    assert longest < 1
+    (cut,) = outcome.value["_truncated"]["cuts"]
+    rest = runtime.dispatch(
+        replace(request(runtime, "read_more", cursor=cut["cursor"]), max_response_tokens=0)
+    )
+    assert len(rest.value["items"]) == cut["left_out"] > 0
+    runtime.studio.audit.flush()
+    assert [c.tool for c in runtime.studio.audit.list(owner)] == ["read_more", "get_dataset"]

@@ -87,15 +87,6 @@ def test_a_question_stands_in_the_queue_until_it_is_answered(studio: Studio, age
     assert studio.approvals.list(agent) == [approval]
 
 
-def test_the_token_lets_the_call_through_once(studio: Studio, agent: Principal, question: Any) -> None:
-    approval, token = question
-    assert claim(studio, agent, token=token, call_id="first") == approval.row_id
-    used = studio.approvals.get(agent, approval.id)
-    assert (used.status, used.used_by) == (Status.USED, "first")
-    error = refusal(studio, agent, token=token)
-    assert (error.code, error.details) == ("confirmation_used", {"call_id": "first"})
-
-
 def test_one_token_from_sixteen_threads_lets_one_call_through(
     studio: Studio, agent: Principal, question: Any, open_studio: Any
 ) -> None:
@@ -139,12 +130,7 @@ def test_one_approval_of_a_person_lets_one_of_sixteen_calls_through(
 def test_a_forged_token_is_refused(studio: Studio, agent: Principal, question: Any, token: str) -> None:
     error = refusal(studio, agent, token=token)
     assert (type(error), error.code) == (Forbidden, "invalid_confirmation")
-    assert token[:50] not in error.message or token == ""
-
-
-def test_an_altered_token_is_refused(studio: Studio, agent: Principal, question: Any) -> None:
-    token = question[1]
-    for altered in (token[:-1], token + "A", token.swapcase(), token + " ", token.encode().hex()):
+    for altered in (question[1][:-1], question[1] + "A", question[1].swapcase(), question[1] + " "):
         assert refusal(studio, agent, token=altered).code == "invalid_confirmation"
 
 
@@ -220,22 +206,14 @@ def test_asking_at_once_from_many_threads_makes_one_question(studio: Studio, age
     assert len({token for _, token in outcomes}) == 16
 
 
-def test_other_calls_and_other_keys_have_questions_of_their_own(
-    studio: Studio, agent: Principal, someone: Any
+def test_used_ones_and_those_of_others_are_not_renewed(
+    studio: Studio, agent: Principal, owner: Principal, question: Any
 ) -> None:
-    ids = [
-        studio.approvals.ask(who, asked(fingerprint=digest))[0].id
-        for who in (agent, someone(Role.MEMBER))
-        for digest in ("a" * 64, "b" * 64)
-    ]
-    assert len(set(ids)) == 4
-
-
-def test_a_used_one_is_not_renewed(studio: Studio, agent: Principal, question: Any) -> None:
     first, token = question
     claim(studio, agent, token=token)
-    second, _ = studio.approvals.ask(agent, asked())
-    assert second.id != first.id
+    more = [(agent, PRINT), (agent, "b" * 64), (owner, PRINT)]
+    ids = {studio.approvals.ask(who, asked(fingerprint=digest))[0].id for who, digest in more}
+    assert len(ids | {first.id}) == 4
     assert studio.approvals.get(agent, first.id).status is Status.USED
 
 
@@ -243,9 +221,11 @@ def test_a_failed_call_gives_its_approval_back(
     studio: Studio, owner: Principal, agent: Principal, question: Any
 ) -> None:
     approval, token = question
-    claim(studio, agent, token=token, call_id="failed")
+    assert claim(studio, agent, token=token, call_id="failed") == approval.row_id
+    assert studio.approvals.get(agent, approval.id).used_by == "failed"
     studio.approvals.give_back(approval.row_id, "another call")
-    assert refusal(studio, agent, token=token).code == "confirmation_used"
+    error = refusal(studio, agent, token=token)
+    assert (error.code, error.details) == ("confirmation_used", {"call_id": "failed"})
     studio.approvals.give_back(approval.row_id, "failed")
     assert studio.approvals.get(agent, approval.id).status is Status.PENDING
     studio.approvals.decide(owner, approval.id, approve=True)
@@ -255,7 +235,39 @@ def test_a_failed_call_gives_its_approval_back(
     assert claim(studio, agent, token=token) == approval.row_id
 
 
-# By a person
+CLAIMS_AND_DIES = """
+import os, signal, sys
+from pathlib import Path
+from tintype_studio.studio import Studio, Workspace
+
+studio = Studio(Workspace(Path(sys.argv[1])))
+agent = studio.keys.authenticate(sys.argv[2])
+assert studio.approvals.claim(agent, fingerprint="a" * 64, credits=0, call_id="dead", token=sys.argv[3])
+if len(sys.argv) > 4:
+    with studio.database.write() as connection:
+        studio.approvals.finish(connection, int(sys.argv[4]), "dead")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_call_that_died_before_its_end_gives_its_approval_back(
+    studio: Studio, owner: Principal, spawn: Any, finished: bool, decided: bool
+) -> None:
+    secret, _ = studio.keys.create(owner, name="mortal", role=Role.MEMBER)
+    agent = studio.keys.authenticate(secret)
+    approval, token = studio.approvals.ask(agent, asked())
+    if decided:
+        studio.approvals.decide(owner, approval.id, approve=True)
+    process = spawn(CLAIMS_AND_DIES, secret, token, *([approval.row_id] if finished else []))
+    assert process.wait(60) == -9
+    if finished:
+        assert refusal(studio, agent, token=token).code == "confirmation_used"
+        assert claim(studio, agent) is None
+    else:
+        assert claim(studio, agent, **({} if decided else {"token": token})) == approval.row_id
+        assert refusal(studio, agent, token=token).code == "confirmation_used"
 
 
 def test_an_approved_call_goes_through_however_it_comes(
@@ -269,20 +281,13 @@ def test_an_approved_call_goes_through_however_it_comes(
         assert claim(studio, agent, **ways[way]) == approval.row_id
 
 
-def test_an_undecided_call_does_not_go_through_by_its_id(
-    studio: Studio, agent: Principal, question: Any
-) -> None:
-    approval, _ = question
-    error = refusal(studio, agent, approval_id=approval.id)
-    assert (error.code, error.retryable) == ("approval_pending", True)
-    assert claim(studio, agent) is None
-
-
 def test_an_ended_question_is_not_worth_waiting_for(
     studio: Studio, agent: Principal, question: Any, move_clock: Any
 ) -> None:
     """Nobody can decide it any more, so the caller must ask anew and not come again."""
     approval, _ = question
+    error = refusal(studio, agent, approval_id=approval.id)
+    assert (error.code, error.retryable) == ("approval_pending", True)
     move_clock(QUEUE_TTL + SECOND)
     assert studio.approvals.get(agent, approval.id).status is Status.EXPIRED
     error = refusal(studio, agent, approval_id=approval.id)
@@ -440,9 +445,6 @@ def test_a_wait_stops_with_its_caller(studio: Studio, agent: Principal, question
 
     with pytest.raises(Cancelled):
         studio.approvals.wait(agent, question[0].id, 60, hang_up)
-
-
-# At rest
 
 
 def test_arguments_and_tokens_cannot_be_read_in_the_database(studio: Studio, agent: Principal) -> None:

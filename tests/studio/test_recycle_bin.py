@@ -19,6 +19,7 @@ from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import InvalidInput, NotFound, TintypeError, Unavailable
 from tintype_studio.exports.service import ExportOptions
 from tintype_studio.identity.keys import Principal
+from tintype_studio.storage import sweep
 from tintype_studio.storage.sweep import mark_unused
 from tintype_studio.storage.tables import (
     annotation_revisions,
@@ -205,6 +206,28 @@ def test_a_purge_is_told_in_the_history_once(studio: Studio, owner: Principal, a
     assert studio.changes.of_call(owner, str(second.call_id)) == []
 
 
+def test_a_purge_tells_what_exactly_went(studio: Studio, owner: Principal, add: Any, call: Any) -> None:
+    """Equal for the same things, however often it is rehearsed; another one for others."""
+    one, two = add("1.jpg"), add("22.jpg")
+
+    def rehearsed() -> str:
+        who = call()
+        with studio.database.unit_of_work(rehearsal=True):
+            studio.recycle_bin.purge(who)
+            (change,) = studio.changes.of_call(owner, str(who.call_id))
+        return str(change.detail["digest"])
+
+    deleting = call()
+    studio.samples.delete(deleting, one.id)
+    first = rehearsed()
+    assert (len(first), rehearsed()) == (64, first)
+    studio.undo.call(call(), deleting.call_id)
+    studio.samples.delete(call(), two.id)  # as many things, but others
+    assert rehearsed() != first
+    studio.datasets.delete(call(), "signs")
+    assert rehearsed() != first
+
+
 def test_a_purge_of_one_name_takes_that_only(
     studio: Studio, owner: Principal, dataset: Dataset, add: Any, call: Any
 ) -> None:
@@ -340,6 +363,35 @@ def test_a_start_sweeps(studio: Studio, add: Any, call: Any, open_studio: Any) -
     studio.recycle_bin.purge(call())
     open_studio()
     assert not studio.blobs.exists(image.sha256)
+
+
+def test_a_sweep_takes_few_transactions(
+    studio: Studio, add: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        studio.samples.delete(call(), add(f"{number}.jpg", seed=number).id)
+    studio.recycle_bin.purge(call())
+    commits: list[int] = []
+    sa.event.listen(studio.database.engine, "commit", lambda _connection: commits.append(1))
+    monkeypatch.setattr(sweep, "SWEEP_BATCH", 5)
+    monkeypatch.setattr(sweep, "HOLD_SECONDS", 60)
+    assert studio.recycle_bin.sweep() == 7
+    assert len(commits) == 3  # two batches, and the old marks
+    assert set(studio.blobs.digests()) == set()
+
+
+def test_a_slow_store_does_not_keep_writers_waiting(
+    studio: Studio, add: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        studio.samples.delete(call(), add(f"{number}.jpg", seed=number).id)
+    studio.recycle_bin.purge(call())
+    commits: list[int] = []
+    sa.event.listen(studio.database.engine, "commit", lambda _connection: commits.append(1))
+    monkeypatch.setattr(sweep, "HOLD_SECONDS", 0)
+    assert studio.recycle_bin.sweep() == 3
+    assert len(commits) == 4
+    assert all(mark.deleted_at for mark in rows(studio, swept_blobs))
 
 
 # A re-upload of the same bytes, at every point of a purge

@@ -103,10 +103,15 @@ def test_a_full_disk_under_one_piece_makes_none_of_them_true(studio: Studio) -> 
 
 
 def test_a_full_disk_inside_a_unit_of_work_ends_it(studio: Studio) -> None:
+
+    def work() -> None:
+        with studio.database.unit_of_work() as unit:
+            spend(unit.connection())
+            unit.connection().connection.driver_connection.execute("ROLLBACK")  # type: ignore[union-attr]
+            with studio.database.write() as connection:
+                spend(connection)
+
     before = balance(studio)
-    with pytest.raises(Unavailable), studio.database.unit_of_work() as unit:
-        spend(unit.connection())
-        unit.connection().connection.driver_connection.execute("ROLLBACK")  # type: ignore[union-attr]
-        with studio.database.write() as connection:
-            spend(connection)
+    with pytest.raises(Unavailable):
+        work()
     assert balance(studio) == before

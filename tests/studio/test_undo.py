@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from support.history import World, signs
 
 from tintype_studio.errors import Conflict, Forbidden, NotFound, UndoConflict
 from tintype_studio.exports.service import ExportOptions
+from tintype_studio.history import undo
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
+from tintype_studio.storage import tables
 from tintype_studio.studio import Studio
 
 
@@ -168,9 +171,13 @@ def test_a_call_whose_redo_was_undone_is_undone(world: World) -> None:
     assert [c.undone_by for c in world.changes(call)] == [None]
     call = world.acts()
     add_images(world, call)
-    again = world.undo(world.undo(world.undo(call)))
-    assert [c.undone_by for c in world.changes(call)] == [again.call_id]
+    by = world.undo(call)
+    world.undo(world.undo(by))  # the first undo stands again, and with it what it says
+    assert [c.undone_by for c in world.changes(call)] == [by.call_id]
+    assert [c.undone_by for c in world.changes(by)] == [None]
     assert world.undo_refusal(call).code == "already_undone"
+    world.undo(by)
+    assert [c.undone_by for c in world.changes(call)] == [None]
 
 
 LATER: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
@@ -357,6 +364,84 @@ def test_a_class_learned_after_an_undo_stands_last(world: World) -> None:
     world.label(world.acts(), "c.jpg", world.boxes(1, "ant"))
     classes = [c.name for c in world.studio.datasets.get(world.principal, "signs").classes]
     assert classes == ["car", "Straße", "bus", "zebra", "ant"]
+
+
+def test_labels_on_what_came_back_stand_in_the_way_of_its_deletion(world: World) -> None:
+    deleting, theirs = world.acts(), world.acts("theirs")
+    world.studio.samples.delete(deleting, world.image("a.jpg"))
+    by = world.undo(deleting)
+    world.label(theirs, "b.jpg", world.boxes(1, "bus"))  # another image, which is no matter
+    world.label(theirs, "a.jpg", world.boxes(3, "bus"))
+    error = world.undo_refusal(by)
+    assert [c["call_id"] for c in error.details["calls"]] == [theirs.call_id]
+    world.undo(theirs)
+    world.undo(by)
+
+
+def test_labels_outside_of_calls_on_what_came_back_count_too(world: World) -> None:
+    deleting = world.acts()
+    world.studio.samples.delete(deleting, world.image("a.jpg"))
+    by = world.undo(deleting)
+    world.label(world.principal, "a.jpg", world.boxes(3, "bus"))
+    assert world.undo_refusal(by).details["calls"] == [{"call_id": "(outside of any call)", "tool": None}]
+
+
+def test_a_later_deletion_of_what_came_back_stands_in_the_way(world: World) -> None:
+    """Also when the images came by an upload, whose deletion names none of them."""
+    adding, later = world.acts(), world.acts()
+    add_images(world, adding)
+    again = world.undo(world.undo(adding))
+    world.studio.samples.delete(later, world.image("2.jpg"))
+    assert [c["call_id"] for c in world.undo_refusal(again).details["calls"]] == [later.call_id]
+    first = world.acts()
+    world.studio.samples.delete(first, world.image("a.jpg"))
+    by, second = world.undo(first), world.acts()
+    world.studio.samples.delete(second, world.image("a.jpg"))
+    assert [c["call_id"] for c in world.undo_refusal(by).details["calls"]] == [second.call_id]
+
+
+def test_what_was_done_in_a_dataset_that_came_back_stands_in_the_way(world: World) -> None:
+    deleting, theirs = world.acts(), world.acts("theirs")
+    delete_dataset(world, deleting)
+    by = world.undo(deleting)
+    world.label(theirs, "c.jpg", world.boxes(3, "bus"))
+    assert [c["call_id"] for c in world.undo_refusal(by).details["calls"]] == [theirs.call_id]
+
+
+def test_undos_out_of_order_leave_the_counters_true(world: World, check_counters: Any) -> None:
+    """Labels must not come back to an image that an undo of its upload took away."""
+    uploading, saving = world.acts(), world.acts()
+    world.add(uploading, "1.jpg")
+    world.label(saving, "1.jpg", world.boxes(1, "bus"))
+    unsaving = world.undo(saving)
+    removing = world.undo(uploading)
+    assert [c["call_id"] for c in world.undo_refusal(unsaving).details["calls"]] == [removing.call_id]
+    world.undo(removing)
+    world.undo(unsaving)
+    assert check_counters(world.studio, world.principal, "signs").annotation_count == 6
+
+
+def test_of_two_undos_at_once_one_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server database: both have read the rows before one of them marks them."""
+    call, before = world.acts(), world.seen()
+    add_images(world, call)
+    read = undo._rows
+
+    def read_then_lose(*args: Any) -> Any:
+        monkeypatch.setattr(undo, "_rows", read)
+        rows = read(*args)
+        winner.append(world.acts("winner"))
+        connection = args[0]
+        mine = tables.changes.c.call_id == call.call_id
+        connection.execute(sa.update(tables.changes).where(mine).values(undone_by=winner[0].call_id))
+        return rows
+
+    winner: list[Principal] = []
+    monkeypatch.setattr(undo, "_rows", read_then_lose)
+    error = world.undo_refusal(call)
+    assert (error.code, error.details) == ("already_undone", {"undone_by": winner[0].call_id})
+    world.undo(call)
+    assert world.seen() == before
 
 
 def test_another_organization_has_nothing_to_undo(world: World, stranger: Principal) -> None:

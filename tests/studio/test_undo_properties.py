@@ -53,6 +53,7 @@ COUNTED = """
 WRITTEN = """
     SELECT s.uuid FROM annotation_revisions r JOIN samples s ON s.id = r.sample_id WHERE r.call_id = :call
 """
+LOGGED = "SELECT c.kind, d.uuid FROM changes c JOIN datasets d ON d.id = c.dataset_id WHERE c.call_id = :call"
 
 Key = tuple[str, str]
 State = dict[Key, Any]
@@ -97,6 +98,8 @@ class Done:
     kinds: set[str]
     wrote: set[str]
     """Images whose annotations it saved, were they the same as before."""
+    logged: set[tuple[str, str]]
+    """What it did by the log, where: kind of change and dataset, also where nothing came of it."""
     takes_back: list[Done] = field(default_factory=list)
     undone_by: str | None = None
 
@@ -179,6 +182,7 @@ class Histories(RuleBasedStateMachine):
             self.state(),
             {c.kind.value for c in found},
             {uuid for (uuid,) in self.rows(WRITTEN, call=who.call_id)},
+            {(kind, uuid) for kind, uuid in self.rows(LOGGED, call=who.call_id)},
             taken or [],
         )
         if found:
@@ -322,7 +326,8 @@ class Histories(RuleBasedStateMachine):
         return bool(
             later.touched & (call.touched | datasets)
             or later.wrote & {k[1] for k in call.touched} | later.wrote & call.wrote
-            or (later.datasets | {k[1] for k in later.touched}) & made
+            or (later.datasets | {k[1] for k in later.touched} | {d for _, d in later.logged}) & made
+            or {(k, d) for k, d in later.logged & call.logged if k == "classes.set"}
         )
 
     def check_outcome(self, calls: list[Done], before: State, after: State) -> None:
@@ -348,7 +353,8 @@ class Histories(RuleBasedStateMachine):
         declared, listed = after[key]
         assert declared == want[0]
         used = self.used(after, key[1])
-        assert set(listed) - set(want[1]) <= used
+        taught_again = {n for c in calls if c.takes_back for n in c.before.get(key, (0, {}))[1]}
+        assert set(listed) - set(want[1]) <= used | taught_again
         learned = {
             n for c in calls for n in set(c.after.get(key, (0, {}))[1]) - set(c.before.get(key, (0, {}))[1])
         }

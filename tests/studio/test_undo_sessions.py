@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from support.history import World, signs
 
 from tintype_studio.catalog.datasets import DatasetClass
+from tintype_studio.errors import Cancelled, InvalidInput
+from tintype_studio.history import undo
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.studio import Studio
@@ -36,6 +40,11 @@ def work(world: World, session: str = "monday", principal: Principal | None = No
     world.add(calls[7], "x.jpg", session)
     studio.classes.declare(calls[8], session, [DatasetClass("cat")])
     return calls
+
+
+def someone(world: World, role: Role) -> Principal:
+    secret, _ = world.studio.keys.create(world.principal, name=role.value, role=role)
+    return world.studio.keys.authenticate(secret)
 
 
 def ids(calls: list[Principal]) -> list[str | None]:
@@ -158,16 +167,118 @@ def test_a_session_is_undone_once(world: World) -> None:
         assert error.code in {"nothing_to_undo", "invalid_text"}
 
 
-def test_a_member_undoes_a_session_only_if_all_of_it_is_its_own(world: World) -> None:
+@pytest.mark.parametrize("named", [None, "shared"])
+def test_a_member_undoes_its_own_part_of_a_shared_session(world: World, named: str | None) -> None:
+    """Whoever calls names the session, so that name gives no right to what others did under it."""
     secret, _ = world.studio.keys.create(world.principal, name="m", role=Role.MEMBER)
     member = world.studio.keys.authenticate(secret)
     calls = [world.acts("shared", member), world.acts("shared"), world.acts("shared", member)]
     for filename, call in zip("abc", calls, strict=True):
         world.label(call, f"{filename}.jpg", world.boxes(1, "bus"))
     mine = world.acts("shared", member)
-    assert world.refusal(lambda: world.studio.undo.session(mine)).code == "not_your_own"
-    world.undo(calls[1])
-    assert world.studio.undo.session(mine).calls == [calls[2].call_id, calls[0].call_id]
+    assert world.studio.undo.session(mine, named).calls == [calls[2].call_id, calls[0].call_id]
+    assert [c.undone_by for c in world.changes(calls[1])] == [None]
+
+
+def test_an_admin_undoes_a_shared_session_by_its_name_only(world: World) -> None:
+    member = someone(world, Role.MEMBER)
+    foreign, own = world.acts("shared", member), world.acts("shared")
+    world.label(foreign, "a.jpg", world.boxes(1, "bus"))
+    world.label(own, "b.jpg", world.boxes(1, "bus"))
+    assert world.studio.undo.session(world.acts("shared")).calls == [own.call_id]
+    assert world.studio.undo.session(world.acts("other"), "shared").calls == [foreign.call_id]
+
+
+def test_without_any_session_nothing_is_undone(world: World) -> None:
+    """It would be all that anybody of the organization ever did."""
+    work(world)
+    nowhere = replace(world.acts(), session=None)
+    assert world.refusal(lambda: world.studio.undo.session(nowhere)).code == "nothing_to_undo"
+
+
+def test_a_restore_point_in_the_middle_of_a_call_takes_the_whole_call(world: World) -> None:
+    before, call = world.seen(), world.acts()
+    world.add(call, "1.jpg")
+    point = world.studio.changes.mark(world.acts("other"), "t")
+    world.label(call, "b.jpg", [])
+    undone = world.studio.undo.session(world.acts("other"), restore_point=point)
+    assert undone.calls == [call.call_id]
+    assert world.seen() == before
+
+
+def test_calls_side_by_side_are_undone_in_one_go_or_named(world: World) -> None:
+    """The older one ended last, and the newer one built on it in between."""
+    first, second = world.acts(), world.acts()
+    world.label(first, "a.jpg", world.boxes(1, "bus"))
+    world.studio.samples.delete(second, world.image("a.jpg"))
+    world.label(first, "b.jpg", world.boxes(3, "bus"))
+    error = world.refusal(lambda: world.studio.undo.session(world.acts("monday")))
+    assert [c["call_id"] for c in error.details["calls"]] == [second.call_id]
+    world.undo(second)
+    assert world.studio.undo.session(world.acts("monday")).calls == [first.call_id]
+
+
+def test_a_check_stops_an_undo_as_a_whole(world: World) -> None:
+    work(world)
+    asked: list[int] = []
+
+    def stop() -> None:
+        asked.append(1)
+        if len(asked) == 8:
+            raise Cancelled("The caller went away.")
+
+    error = world.refusal(lambda: world.studio.undo.session(world.acts("monday"), check=stop))
+    assert isinstance(error, Cancelled)
+    single = world.acts()
+    world.label(single, "b.jpg", world.boxes(1, "bus"))
+    asked[:] = [1] * 7
+    assert isinstance(
+        world.refusal(lambda: world.studio.undo.call(world.acts(), str(single.call_id), check=stop)),
+        Cancelled,
+    )
+
+
+def test_an_undo_is_checked_for_every_call(world: World) -> None:
+    calls, asked = work(world), []
+    world.studio.undo.session(world.acts("monday"), check=lambda: asked.append(1))
+    assert len(asked) >= len(calls)
+
+
+def test_a_session_of_too_many_calls_is_undone_in_parts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo, "MAX_CALLS", 5)
+    before = world.seen()
+    for _ in range(5):
+        world.label(world.acts(), "a.jpg", world.boxes(1, "bus"))
+    point = world.studio.changes.mark(world.acts(), "t")
+    for _ in range(3):
+        world.label(world.acts(), "a.jpg", world.boxes(2, "bus"))
+    error = world.refusal(lambda: world.studio.undo.session(world.acts("monday")))
+    assert (type(error), error.code, "restore point" in error.fix) == (InvalidInput, "too_many_calls", True)
+    world.studio.undo.session(world.acts("monday"), restore_point=point)
+    world.studio.undo.session(world.acts("monday"))
+    assert world.seen() == before
+
+
+def test_the_work_of_an_undo_grows_with_the_session_not_with_its_square(world: World) -> None:
+    """Statements and rows read; 300 saves of one image are the worst case of those that were."""
+
+    def statements(saves: int) -> int:
+        for number in range(saves):
+            world.label(world.acts("many"), "a.jpg", world.boxes(1 + number % 3, "bus"))
+        count: list[str] = []
+        engine = world.studio.database.engine
+        sa.event.listen(engine, "before_cursor_execute", lambda *args: count.append(args[2]))
+        undone = world.studio.undo.session(world.acts("many"))
+        assert len(undone.calls) == saves
+        assert sum("annotation_revisions" in text for text in count) < 30
+        return len(count)
+
+    before = world.seen()
+    few, many = statements(20), statements(60)
+    assert many - few <= 2 * 40 + 2 * few
+    assert world.seen() == before
 
 
 def test_all_since_a_restore_point_is_undone(world: World) -> None:
@@ -263,6 +374,15 @@ def test_a_purge_of_one_dataset_leaves_what_the_call_deleted_elsewhere(world: Wo
     assert [(b.count, b.call_id) for b in left] == [(1, by.call_id)]
     world.undo(by)  # as the bin says: "undo this call to get it back"
     assert [row for row in world.seen() if row[1] == "signs"] == [r for r in after if r[1] == "signs"]
+
+
+def test_a_deletion_that_was_done_again_and_purged_is_not_undone(world: World) -> None:
+    deleting = world.acts()
+    world.studio.samples.delete(deleting, world.image("a.jpg"))
+    again = world.undo(world.undo(deleting))
+    world.studio.recycle_bin.purge(world.acts())
+    for call in (deleting, again):
+        assert world.undo_refusal(call).code == "purged"
 
 
 def test_a_session_with_a_purge_is_undone_from_after_it_on(world: World) -> None:

@@ -71,8 +71,14 @@ class Affected:
     count: int
     dataset: str | None = None
     name: str | None = None
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, int] = field(default_factory=dict)
     """Further counts, such as the images of a deleted dataset."""
+    subject: str | None = None
+    """UUID, when it is one thing."""
+    digest: str | None = None
+    """Stands for exactly which things, when they are many and a confirmation must mean these."""
+    of_others: bool = False
+    """Whether somebody else made them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,10 @@ class ToolSpec(BaseModel):
     """
     bulk: bool = False
     """Whether a call may change very many things; a restore point is set before it."""
+    takes_away: bool = False
+    """Whether a call that is no deletion may take away what others made; it needs confirmation when its
+    rehearsal shows that it would.
+    """
     plan: Callable[[Any, Call], Plan] | None = None
     """What a call would do, found with the lookups of its handler, without doing it."""
     quick_unless: frozenset[str] | None = None

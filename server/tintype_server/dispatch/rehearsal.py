@@ -26,7 +26,12 @@ def rehearse(call: RunningCall) -> Plan:
         return spec.plan(call.args, call)
     with call.studio.database.unit_of_work(rehearsal=True):
         run_handler(call.rehearsal())
-        changes = call.studio.changes.of_call(call.principal, call.id)
+        return done(call)
+
+
+def done(call: RunningCall) -> Plan:
+    """What the call has changed so far, inside its unit of work."""
+    changes = call.studio.changes.of_call(call.principal, call.id)
     return Plan(
         affected=tuple(_affected(change) for change in changes),
         undoable=all(change.kind is not Kind.PURGED for change in changes),
@@ -35,10 +40,11 @@ def rehearse(call: RunningCall) -> Plan:
 
 def binding(plan: Plan) -> list[Any]:
     """What a confirmation of the plan is bound to: the things themselves, so that a namesake made since
-    then is another; and where nothing brings them back, how many they are.
+    then is another; and how many they are, where nothing brings them back or others made them.
     """
     return [
-        [a.kind, a.detail.get("subject"), a.dataset, a.name] + ([] if plan.undoable else [a.count, a.detail])
+        [a.kind, a.subject, a.dataset, a.name]
+        + ([] if plan.undoable and not a.of_others else [a.count, a.detail, a.digest])
         for a in plan.affected
     ]
 
@@ -49,11 +55,7 @@ def shown(plan: Plan) -> list[dict[str, Any]]:
         {"kind": a.kind, "count": a.count}
         | ({"dataset": a.dataset} if a.dataset else {})
         | ({"name": a.name} if a.name else {})
-        | {
-            key: value
-            for key, value in a.detail.items()
-            if isinstance(value, int) and not isinstance(value, bool)
-        }
+        | a.detail
         for a in plan.affected
     ]
 
@@ -71,16 +73,18 @@ def _told(affected: Affected) -> str:
     text = words.format(
         kind=affected.kind, count=affected.count, dataset=repr(affected.dataset), name=repr(affected.name)
     )
-    numbers = [f"{value} {key}" for key, value in affected.detail.items() if isinstance(value, int)]
+    numbers = [f"{value} {key}" for key, value in affected.detail.items()]
     return f"{text} ({', '.join(numbers)})" if numbers else text
 
 
 def _affected(change: Change) -> Affected:
-    counts = {key: value for key, value in change.detail.items() if isinstance(value, int)}
     return Affected(
         kind=change.kind.value,
         count=change.count,
         dataset=change.dataset,
         name=change.label,
-        detail=counts | ({"subject": change.subject} if change.subject else {}),
+        detail={key: value for key, value in change.detail.items() if type(value) is int},
+        subject=change.subject,
+        digest=change.detail.get("digest"),
+        of_others=bool(change.detail.get("of_others")),
     )

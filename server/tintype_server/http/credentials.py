@@ -1,8 +1,11 @@
-"""Reads the API key off a request, and keeps callers without one away from MCP."""
+"""Reads the API key off a request, keeps callers without one away from MCP, and counts those with one."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from anyio import to_thread
@@ -11,8 +14,9 @@ from mcp.server.auth.provider import AccessToken
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tintype_server.http.limits import rate_headers
-from tintype_studio.errors import TintypeError
+from tintype_server.http.limits import rate_headers, refusal_headers
+from tintype_server.mcp.server import COUNTED_SCOPE
+from tintype_studio.errors import RateLimited, TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.studio import Studio
 
@@ -31,25 +35,65 @@ def error_body(error: TintypeError) -> dict[str, object]:
     return {"detail": error.message, "error": error.as_dict()}
 
 
+MAX_STREAMS = 64
+"""Open streams of one key at one address: a stream is a connection that lives as long as its caller likes."""
+
+
 class RequireKey:
-    """ASGI wrapper: 401 without a valid key; otherwise binds MCP sessions to the key that opened them."""
+    """ASGI wrapper: 401 without a valid key, 429 for a key that is over its limits.
+
+    Every request counts into the key's hour, whatever it asks for: opening a session and listing tools cost
+    the server as much as a call does. What is handed on is marked as counted, so that no call counts twice.
+    MCP sessions are bound to the key that opened them.
+    """
 
     def __init__(self, app: ASGIApp, studio: Studio) -> None:
         self._app = app
         self._studio = studio
+        self._streams: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check, then hand on."""
+        """Check, count, then hand on."""
         key = api_key_of(HTTPConnection(scope))
         try:
             principal = self._studio.keys.cached(key)
             if principal is None:
                 principal = await to_thread.run_sync(self._studio.keys.authenticate, key)
         except TintypeError as error:
-            await send_json(send, error.status, error_body(error), {"WWW-Authenticate": "Bearer"})
+            await send_json(send, error.status, error_body(error), refusal_headers(error))
             return
-        scope["user"] = _session_owner(principal.key_uuid)
-        await self._app(scope, receive, self._with_limits(send, principal))
+        send = self._with_limits(send, principal)
+        try:
+            await self._count(principal)
+            with self._stream(scope, principal):
+                scope["user"] = _session_owner(principal.key_uuid)
+                scope[COUNTED_SCOPE] = True
+                await self._app(scope, receive, send)
+        except RateLimited as error:
+            await send_json(send, error.status, error_body(error), refusal_headers(error))
+
+    async def _count(self, principal: Principal) -> None:
+        limits = self._studio.rate_limits
+        if limits.knows(principal):
+            limits.admit(principal)
+        else:
+            await to_thread.run_sync(limits.admit, principal)
+
+    @contextmanager
+    def _stream(self, scope: Scope, principal: Principal) -> Iterator[None]:
+        if scope.get("method") != "GET":
+            yield
+            return
+        key = principal.key_id
+        if self._streams[key] >= MAX_STREAMS:
+            raise too_many("streams", MAX_STREAMS)
+        self._streams[key] += 1
+        try:
+            yield
+        finally:
+            self._streams[key] -= 1
+            if not self._streams[key]:
+                del self._streams[key]
 
     def _with_limits(self, send: Send, principal: Principal) -> Send:
         """Tell the state of the key's hour on every response, as it is when the response begins."""
@@ -64,6 +108,16 @@ class RequireKey:
             await send(message)
 
         return send_with_limits
+
+
+def too_many(what: str, limit: int) -> RateLimited:
+    """The refusal of one more stream or session."""
+    return RateLimited(
+        f"This key has {limit} {what} open, as many as it may.",
+        code=f"too_many_{what}",
+        fix="Close one that is not needed any more, then try again.",
+        details={"limit": limit, "retry_after": 1},
+    )
 
 
 @lru_cache(maxsize=1024)

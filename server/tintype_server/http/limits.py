@@ -6,7 +6,7 @@ import re
 
 from starlette.requests import HTTPConnection
 
-from tintype_studio.errors import InvalidInput
+from tintype_studio.errors import InvalidInput, TintypeError
 from tintype_studio.limits.rate import Window
 
 
@@ -54,3 +54,11 @@ def rate_headers(window: Window) -> dict[str, str]:
         "X-RateLimit-Remaining": str(window.remaining),
         "X-RateLimit-Reset": str(window.reset),
     }
+
+
+def refusal_headers(error: TintypeError) -> dict[str, str]:
+    """What a refusal says in headers: how to authenticate, or when to try again."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if "retry_after" in error.details:
+        headers["Retry-After"] = str(error.details["retry_after"])
+    return headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -12,12 +13,20 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from tintype_server.http.credentials import api_key_of, error_body
-from tintype_server.http.limits import deadline_seconds, is_dry_run, rate_headers, session_of, token_budget
+from tintype_server.http.limits import (
+    deadline_seconds,
+    is_dry_run,
+    rate_headers,
+    refusal_headers,
+    session_of,
+    token_budget,
+)
 from tintype_server.runtime import Runtime, configured_files
 from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
 from tintype_studio import clock
-from tintype_studio.errors import Cancelled, InvalidInput, TintypeError, TooLarge
+from tintype_studio.errors import Cancelled, InvalidInput, RateLimited, TintypeError, TooLarge, Unauthorized
+from tintype_studio.identity.keys import Principal
 from tintype_tools.call import Outcome, Request
 from tintype_tools.snapshot import as_registry_entry, load_snapshot
 from tintype_tools.toolkit import outcome_as_json
@@ -37,15 +46,18 @@ class ToolRoutes:
 
     async def registry(self, request: HttpRequest) -> Response:
         """``GET /tools.json``: the documented registry payload, the same bytes for every caller."""
-        studio, key = self._runtime.studio, api_key_of(request)
-        principal = studio.keys.cached(key)
-        if principal is None:
-            principal = await to_thread.run_sync(studio.keys.authenticate, key)
-        studio.rate_limits.admit(principal)
+        principal = await self._principal(request)
+        limits = self._runtime.studio.rate_limits
+        try:
+            limits.admit(principal)
+        except RateLimited as error:
+            response = error_response(error)
+            response.headers.update(rate_headers(limits.window(principal)))
+            return response
         headers = {
             "ETag": self._etag,
             "Cache-Control": "private, max-age=60",
-            **rate_headers(studio.rate_limits.window(principal)),
+            **rate_headers(limits.window(principal)),
         }
         known = {
             tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
@@ -64,6 +76,11 @@ class ToolRoutes:
         return response
 
     async def _dispatched(self, request: HttpRequest) -> Response:
+        try:
+            await self._principal(request)
+        except Unauthorized as error:
+            await self._turn_away(request)
+            raise error from None
         arguments = await _json_object(request)
         call = Request(
             tool=request.path_params["tool"],
@@ -90,6 +107,27 @@ class ToolRoutes:
         return Response(
             orjson.dumps(outcome_as_json(outcome)), media_type="application/json", headers=headers
         )
+
+    async def _turn_away(self, request: HttpRequest) -> None:
+        """Show the guards that somebody without a valid key called; nothing of the body is read or kept."""
+        call = Request(
+            tool=request.path_params["tool"],
+            arguments={},
+            api_key=api_key_of(request),
+            door="dispatch",
+            files=self._files,
+            agent=request.headers.get("user-agent"),
+            dry_run=True,  # should the key have become valid meanwhile
+        )
+        with suppress(TintypeError):
+            await self._workers.run(call)
+
+    async def _principal(self, request: HttpRequest) -> Principal:
+        keys, key = self._runtime.studio.keys, api_key_of(request)
+        principal = keys.cached(key)
+        if principal is None:
+            principal = await to_thread.run_sync(keys.authenticate, key)
+        return principal
 
     def _limits(self, request: HttpRequest) -> dict[str, str]:
         studio = self._runtime.studio
@@ -121,11 +159,11 @@ class ToolRoutes:
 
 def error_response(error: TintypeError) -> Response:
     """A refusal over HTTP."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if "retry_after" in error.details:
-        headers["Retry-After"] = str(error.details["retry_after"])
     return Response(
-        orjson.dumps(error_body(error)), error.status, media_type="application/json", headers=headers
+        orjson.dumps(error_body(error)),
+        error.status,
+        media_type="application/json",
+        headers=refusal_headers(error),
     )
 
 

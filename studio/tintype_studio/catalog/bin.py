@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +21,9 @@ from tintype_studio.storage.sweep import mark_unused, sweep_blobs
 from tintype_studio.storage.tables import changes, datasets, exports, sample_files, samples
 
 BATCH = 500
+"""Rows in one statement."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,8 @@ class RecycleBin:
     ) -> Purged:
         """Remove deleted rows for good, those of one dataset name or all, deleted ``older_than`` ago.
 
-        The bytes follow when no row names them any more (``sweep``).
+        The bytes follow when no row names them any more (``sweep``). The history's ``digest`` stands for
+        exactly what went: a purge of anything else has another.
         """
         if older_than < timedelta(0):
             raise InvalidInput("older_than is not negative.")
@@ -107,26 +114,38 @@ class RecycleBin:
             mine.append(datasets.c.name == lookup_name(dataset))
         with self._db.write() as connection:
             doomed = connection.execute(
-                sa.select(samples.c.id, samples.c.deleted_call, sample_files.c.sha256, sample_files.c.size)
+                sa.select(
+                    samples.c.id,
+                    samples.c.uuid,
+                    samples.c.dataset_id,
+                    samples.c.deleted_call,
+                    sample_files.c.sha256,
+                    sample_files.c.size,
+                )
                 .join(datasets, datasets.c.id == samples.c.dataset_id)
                 .outerjoin(sample_files, sample_files.c.sample_id == samples.c.id)
                 .where(*mine, samples.c.deleted_at <= before)
             ).all()
             whole = connection.execute(
-                sa.select(datasets.c.id, datasets.c.deleted_call).where(
+                sa.select(datasets.c.id, datasets.c.uuid, datasets.c.deleted_call).where(
                     *mine, datasets.c.deleted_at <= before
                 )
             ).all()
             dataset_ids = [row.id for row in whole]
-            _mark_purged(connection, {row.deleted_call for row in (*doomed, *whole)})
+            images = {row.id: row.uuid for row in doomed}
             exported = _where_in(connection, exports.c.sha256, exports.c.dataset_id, dataset_ids)
-            sample_ids = sorted({row.id for row in doomed})
-            _delete_in(connection, samples, sample_ids)
+            _delete_in(connection, samples, sorted(images))
+            # While the history still names the datasets, and when the doomed images are gone.
+            _mark_purged(
+                connection,
+                {(row.dataset_id, row.deleted_call) for row in doomed}
+                | {(row.id, row.deleted_call) for row in whole},
+            )
             _delete_in(connection, datasets, dataset_ids)
             mark_unused(
                 self._db, connection, [*(row.sha256 for row in doomed if row.sha256), *filter(None, exported)]
             )
-            purged = Purged(len(dataset_ids), len(sample_ids), sum(row.size or 0 for row in doomed))
+            purged = Purged(len(dataset_ids), len(images), sum(row.size or 0 for row in doomed))
             if purged.datasets or purged.images:
                 log_change(
                     connection,
@@ -135,7 +154,12 @@ class RecycleBin:
                     None,
                     label=dataset,
                     count=purged.datasets + purged.images,
-                    detail={"datasets": purged.datasets, "images": purged.images, "size": purged.size},
+                    detail={
+                        "datasets": purged.datasets,
+                        "images": purged.images,
+                        "size": purged.size,
+                        "digest": _digest([row.uuid for row in whole], images.values()),
+                    },
                 )
         return purged
 
@@ -144,30 +168,82 @@ class RecycleBin:
         return sweep_blobs(self._db, self._blobs)
 
 
-def _mark_purged(connection: sa.Connection, call_ids: set[str | None]) -> None:
-    """The calls that deleted what is purged can no longer be undone."""
-    wanted = sorted(call_id for call_id in call_ids if call_id is not None)
-    for start in range(0, len(wanted), BATCH):
-        connection.execute(
-            sa.update(changes)
-            .where(
-                changes.c.call_id.in_(wanted[start : start + BATCH]),
-                changes.c.kind.in_([Kind.IMAGES_DELETED.value, Kind.DATASET_DELETED.value]),
+def _digest(dataset_uuids: Iterable[str], image_uuids: Iterable[str]) -> str:
+    """SHA-256 (hex) that stands for exactly these datasets and images, in any order."""
+    names = sorted([f"dataset {u}" for u in dataset_uuids] + [f"image {u}" for u in image_uuids])
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def _mark_purged(connection: sa.Connection, deletions: set[tuple[int, str | None]]) -> None:
+    """Deletions (dataset's row id, call) of which nothing is left in the bin can no longer be undone."""
+    calls_of: dict[int, list[str]] = {}
+    for dataset_row_id, call_id in deletions:
+        if call_id is not None:
+            calls_of.setdefault(dataset_row_id, []).append(call_id)
+    for dataset_row_id, call_ids in calls_of.items():
+        again = _done_again(connection, dataset_row_id, call_ids)
+        for part in _batches(sorted([*call_ids, *again])):
+            left = set(
+                connection.execute(
+                    sa.select(samples.c.deleted_call)
+                    .where(
+                        samples.c.dataset_id == dataset_row_id,
+                        samples.c.deleted_call.in_(part),
+                        samples.c.deleted_at.is_not(None),
+                    )
+                    .distinct()
+                ).scalars()
             )
-            .values(undone_by=PURGED)
-        )
+            connection.execute(
+                sa.update(changes)
+                .where(
+                    changes.c.dataset_id == dataset_row_id,
+                    changes.c.call_id.in_([c for c in part if c not in left]),
+                    changes.c.kind.in_([Kind.IMAGES_DELETED.value, Kind.DATASET_DELETED.value]),
+                    changes.c.undone_by.is_(None),
+                )
+                .values(undone_by=PURGED)
+            )
+
+
+def _done_again(connection: sa.Connection, dataset_row_id: int, call_ids: list[str]) -> list[str]:
+    """The calls whose deletions others of ``call_ids`` did again, by undoing an undo: they stand, too."""
+    undone, found = changes.alias(), set[str]()
+    latest = set(call_ids)
+    while latest:
+        earlier: set[str] = set()
+        for part in _batches(sorted(latest)):
+            earlier |= set(
+                connection.execute(
+                    sa.select(undone.c.undo_of)
+                    .join(changes, changes.c.undo_of == undone.c.call_id)
+                    .where(
+                        changes.c.dataset_id == dataset_row_id,
+                        undone.c.dataset_id == dataset_row_id,
+                        changes.c.call_id.in_(part),
+                        undone.c.undo_of.is_not(None),
+                    )
+                ).scalars()
+            )
+        latest = earlier - found
+        found |= earlier
+    return sorted(found - set(call_ids))
+
+
+def _batches(values: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(values), BATCH):
+        yield values[start : start + BATCH]
 
 
 def _where_in(
     connection: sa.Connection, wanted: sa.Column[str], column: sa.Column[int], ids: list[int]
 ) -> list[str]:
     found: list[str] = []
-    for start in range(0, len(ids), BATCH):
-        part = ids[start : start + BATCH]
+    for part in _batches(ids):
         found += connection.execute(sa.select(wanted).where(column.in_(part))).scalars()
     return found
 
 
 def _delete_in(connection: sa.Connection, table: sa.Table, ids: list[int]) -> None:
-    for start in range(0, len(ids), BATCH):
-        connection.execute(sa.delete(table).where(table.c.id.in_(ids[start : start + BATCH])))
+    for part in _batches(ids):
+        connection.execute(sa.delete(table).where(table.c.id.in_(part)))

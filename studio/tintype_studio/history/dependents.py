@@ -1,12 +1,13 @@
 """Which later changes build on those of a call, so that undoing it would pull the ground from under them.
 
-A later change counts while it is effective: one that was undone does not, and neither does the undo.
+A later change counts while it is effective. One that was undone does not, and neither does the undo of a
+later call: the two cancel each other out. The undo of an earlier call does count, for nothing cancels it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -19,30 +20,89 @@ NAMED = 20
 
 OUTSIDE = "(outside of any call)"
 
+BATCH = 500
+"""Values in one statement."""
 
-def of(
-    connection: sa.Connection, organization_id: int, call_id: str, own: Sequence[sa.RowMapping]
-) -> list[str]:
-    """Ids of effective later calls that build on the changes ``own`` of ``call_id``."""
+_DATASETS = 100
+"""Datasets in one statement; each takes a condition of its own."""
+
+Rows = Sequence[sa.RowMapping]
+T = TypeVar("T")
+
+
+def batches(values: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    """Parts of a list that fit into a statement."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def touched_images(row: sa.RowMapping) -> sa.ColumnElement[bool]:
+    """The images that a deletion or a restoration of images was about."""
+    added_by = (row["detail"] or {}).get("added_by")
+    conditions = [samples.c.dataset_id == row["dataset_id"]]
+    if row["subject"] is not None:
+        conditions.append(samples.c.uuid == row["subject"])
+    elif added_by is not None:
+        conditions.append(samples.c.created_call == added_by)
+    else:  # logged before rows told whose images they were
+        deleted_by = (row["detail"] or {}).get("call", row["call_id"])
+        conditions.append(samples.c.deleted_call == deleted_by)
+    return sa.and_(*conditions)
+
+
+def find(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Ids of other calls, effective or not, that build on the changes ``rows`` taken together.
+
+    The work grows with the number of changes, not with that of pairs of them.
+    """
+    calls = {row["call_id"] for row in rows}
     found: set[str] = set()
-    for row in own:
-        find = _FINDERS.get(Kind(row["kind"]))
-        if find is not None:
-            found |= find(connection, call_id, row)
-    found.discard(call_id)
-    return _effective(connection, organization_id, found)
+    for kind, finder in _FINDERS.items():
+        mine = [row for row in rows if row["kind"] == kind]
+        if mine:
+            found |= finder(connection, mine)
+    return found - calls
 
 
-def conflict(connection: sa.Connection, blocking: list[str]) -> UndoConflict:
+def effective(connection: sa.Connection, organization_id: int, call_ids: set[str], *, since: int) -> set[str]:
+    """Those of ``call_ids`` that still have an effect on what was done in change ``since`` and later."""
+    standing = {OUTSIDE} & call_ids
+    undone = changes.alias()
+    cancels = sa.exists().where(
+        undone.c.organization_id == organization_id,
+        undone.c.call_id == changes.c.undo_of,
+        undone.c.id > since,
+    )
+    for part in batches(sorted(call_ids - {OUTSIDE})):
+        standing |= set(
+            connection.execute(
+                sa.select(changes.c.call_id)
+                .where(
+                    changes.c.organization_id == organization_id,
+                    changes.c.call_id.in_(part),
+                    changes.c.undone_by.is_(None),
+                    sa.or_(changes.c.undo_of.is_(None), ~cancels),
+                )
+                .distinct()
+            ).scalars()
+        )
+    return standing
+
+
+def conflict(connection: sa.Connection, blocking: set[str]) -> UndoConflict:
     """The error that names them, newest first."""
-    rows = connection.execute(
-        sa.select(changes.c.call_id, changes.c.tool, sa.func.max(changes.c.id).label("last"))
-        .where(changes.c.call_id.in_(blocking))
-        .group_by(changes.c.call_id, changes.c.tool)
-        .order_by(sa.desc("last"))
-        .limit(NAMED)
-    ).all()
-    named = [{"call_id": row.call_id, "tool": row.tool} for row in rows]
+    rows: list[tuple[int, str, str | None]] = []
+    for part in batches(sorted(blocking)):
+        rows += (
+            (row.last, row.call_id, row.tool)
+            for row in connection.execute(
+                sa.select(changes.c.call_id, changes.c.tool, sa.func.max(changes.c.id).label("last"))
+                .where(changes.c.call_id.in_(part))
+                .group_by(changes.c.call_id, changes.c.tool)
+            )
+        )
+    newest = sorted(rows, key=lambda row: row[0], reverse=True)[:NAMED]
+    named = [{"call_id": call_id, "tool": tool} for _, call_id, tool in newest]
     if OUTSIDE in blocking:
         named.append({"call_id": OUTSIDE, "tool": None})
     listed = ", ".join(f"{c['tool'] or 'edit'} {c['call_id']}" for c in named[:5])
@@ -53,111 +113,130 @@ def conflict(connection: sa.Connection, blocking: list[str]) -> UndoConflict:
     )
 
 
-def _in_dataset(connection: sa.Connection, call_id: str, row: sa.RowMapping) -> set[str]:
-    """Anything that was done in a dataset since it was made."""
-    return _call_ids(
-        connection,
-        sa.select(changes.c.call_id).where(
-            changes.c.dataset_id == row["dataset_id"], changes.c.id > row["id"]
-        ),
-    )
-
-
-def _on_images(connection: sa.Connection, call_id: str, row: sa.RowMapping) -> set[str]:
-    """Labels and deletions of the images that the call added."""
-    mine = sa.and_(samples.c.dataset_id == row["dataset_id"], samples.c.created_call == call_id)
-    labelled = (
-        sa.select(annotation_revisions.c.call_id)
-        .join(samples, samples.c.id == annotation_revisions.c.sample_id)
-        .where(mine)
-        .distinct()
-    )
-    deleted = sa.select(samples.c.deleted_call).where(mine, samples.c.deleted_at.is_not(None)).distinct()
-    return _call_ids(connection, labelled) | _call_ids(connection, deleted)
-
-
-def _on_documents(connection: sa.Connection, call_id: str, _row: sa.RowMapping) -> set[str]:
-    """Later saves and deletions of the images whose annotations the call saved."""
-    mine = (
-        sa.select(
-            annotation_revisions.c.sample_id,
-            sa.func.max(annotation_revisions.c.revision).label("last"),
+def _later_in_datasets(connection: sa.Connection, rows: Rows, *kinds: Kind) -> set[str]:
+    """What was done in the rows' datasets since the first of them; only changes of ``kinds``, if any."""
+    first: dict[int, int] = {}
+    for row in rows:
+        first[row["dataset_id"]] = min(row["id"], first.get(row["dataset_id"], row["id"]))
+    found: set[str] = set()
+    for part in batches(list(first.items()), _DATASETS):
+        query = sa.select(changes.c.call_id).where(
+            sa.or_(*(sa.and_(changes.c.dataset_id == d, changes.c.id > since) for d, since in part))
         )
-        .where(annotation_revisions.c.call_id == call_id)
-        .group_by(annotation_revisions.c.sample_id)
-        .subquery()
+        if kinds:
+            query = query.where(changes.c.kind.in_([kind.value for kind in kinds]))
+        found |= _call_ids(connection, query)
+    return found
+
+
+def _in_dataset(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Anything that was done in a dataset since it was made or came back."""
+    return _later_in_datasets(connection, rows)
+
+
+def _on_dataset(connection: sa.Connection, rows: Rows) -> set[str]:
+    """The deletion of the dataset."""
+    return _later_in_datasets(connection, rows, Kind.DATASET_DELETED)
+
+
+def _on_classes(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Later class lists of the dataset, and its deletion."""
+    return _later_in_datasets(connection, rows, Kind.CLASSES_SET, Kind.DATASET_DELETED)
+
+
+def _on_images(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Labels and deletions of the images that the calls added."""
+    found: set[str] = set()
+    for part in batches(sorted({row["call_id"] for row in rows})):
+        for datasets in batches(sorted({row["dataset_id"] for row in rows})):
+            mine = sa.and_(samples.c.dataset_id.in_(datasets), samples.c.created_call.in_(part))
+            found |= _call_ids(
+                connection,
+                sa.select(annotation_revisions.c.call_id)
+                .join(samples, samples.c.id == annotation_revisions.c.sample_id)
+                .where(mine),
+            )
+            found |= _deletions(connection, mine)
+    return found
+
+
+def _on_restored(connection: sa.Connection, rows: Rows) -> set[str]:
+    """What was done since to images that came back: labels, deletions, and that of their dataset."""
+    found = _on_dataset(connection, rows)
+    since, restored_at = min(row["id"] for row in rows), min(row["created_at"] for row in rows)
+    later_save = sa.exists().where(
+        changes.c.call_id == annotation_revisions.c.call_id,
+        changes.c.kind == Kind.ANNOTATIONS_SAVED.value,
+        changes.c.id > since,
     )
-    later = (
-        sa.select(annotation_revisions.c.call_id)
-        .join(
-            mine,
-            sa.and_(
-                annotation_revisions.c.sample_id == mine.c.sample_id,
-                annotation_revisions.c.revision > mine.c.last,
+    outside = sa.and_(
+        annotation_revisions.c.call_id.is_(None), annotation_revisions.c.created_at > restored_at
+    )
+    for part in batches(rows, _DATASETS):
+        mine = sa.or_(*(touched_images(row) for row in part))
+        found |= _call_ids(
+            connection,
+            sa.select(annotation_revisions.c.call_id)
+            .join(samples, samples.c.id == annotation_revisions.c.sample_id)
+            .where(mine, sa.or_(later_save, outside)),
+        )
+        found |= _deletions(connection, mine)
+    return found
+
+
+def _on_documents(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Later saves and deletions of the images whose annotations the calls saved."""
+    found: set[str] = set()
+    for part in batches(sorted({row["call_id"] for row in rows}), 2 * BATCH):
+        of_each = (
+            sa.select(
+                annotation_revisions.c.sample_id, sa.func.max(annotation_revisions.c.revision).label("last")
+            )
+            .where(annotation_revisions.c.call_id.in_(part))
+            .group_by(annotation_revisions.c.sample_id, annotation_revisions.c.call_id)
+            .subquery()
+        )
+        # A save between two of the calls builds on the first, so the oldest of them counts.
+        mine = (
+            sa.select(of_each.c.sample_id, sa.func.min(of_each.c.last).label("last"))
+            .group_by(of_each.c.sample_id)
+            .subquery()
+        )
+        found |= _call_ids(
+            connection,
+            sa.select(annotation_revisions.c.call_id).join(
+                mine,
+                sa.and_(
+                    annotation_revisions.c.sample_id == mine.c.sample_id,
+                    annotation_revisions.c.revision > mine.c.last,
+                ),
             ),
         )
-        .distinct()
-    )
-    deleted = (
-        sa.select(samples.c.deleted_call)
-        .join(mine, mine.c.sample_id == samples.c.id)
-        .where(samples.c.deleted_at.is_not(None))
-        .distinct()
-    )
-    return _call_ids(connection, later) | _call_ids(connection, deleted)
+        found |= _call_ids(
+            connection,
+            sa.select(samples.c.deleted_call)
+            .join(mine, mine.c.sample_id == samples.c.id)
+            .where(samples.c.deleted_at.is_not(None)),
+        )
+    return found
 
 
-def _on_classes(connection: sa.Connection, _call_id: str, row: sa.RowMapping) -> set[str]:
-    """Later class lists of the dataset, and its deletion."""
-    return _call_ids(
-        connection,
-        sa.select(changes.c.call_id).where(
-            changes.c.dataset_id == row["dataset_id"],
-            changes.c.kind.in_([Kind.CLASSES_SET.value, Kind.DATASET_DELETED.value]),
-            changes.c.id > row["id"],
-        ),
-    )
-
-
-def _on_dataset(connection: sa.Connection, _call_id: str, row: sa.RowMapping) -> set[str]:
-    """The deletion of the dataset."""
-    return _call_ids(
-        connection,
-        sa.select(changes.c.call_id).where(
-            changes.c.dataset_id == row["dataset_id"],
-            changes.c.kind == Kind.DATASET_DELETED.value,
-            changes.c.id > row["id"],
-        ),
-    )
-
-
-_FINDERS = {
+_FINDERS: dict[Kind, Callable[[sa.Connection, Rows], set[str]]] = {
     Kind.DATASET_CREATED: _in_dataset,
     Kind.DATASET_RESTORED: _in_dataset,
     Kind.IMAGES_ADDED: _on_images,
     Kind.IMAGES_DELETED: _on_dataset,
-    Kind.IMAGES_RESTORED: _on_dataset,
+    Kind.IMAGES_RESTORED: _on_restored,
     Kind.ANNOTATIONS_SAVED: _on_documents,
     Kind.CLASSES_SET: _on_classes,
 }
 
 
+def _deletions(connection: sa.Connection, mine: sa.ColumnElement[bool]) -> set[str]:
+    return _call_ids(
+        connection, sa.select(samples.c.deleted_call).where(mine, samples.c.deleted_at.is_not(None))
+    )
+
+
 def _call_ids(connection: sa.Connection, query: sa.Select[Any]) -> set[str]:
-    return {call_id or OUTSIDE for call_id in connection.execute(query).scalars()}
-
-
-def _effective(connection: sa.Connection, organization_id: int, call_ids: set[str]) -> list[str]:
-    effective = [OUTSIDE] if OUTSIDE in call_ids else []
-    wanted = sorted(call_ids - {OUTSIDE})
-    for start in range(0, len(wanted), 500):
-        effective += connection.execute(
-            sa.select(changes.c.call_id)
-            .where(
-                changes.c.organization_id == organization_id,
-                changes.c.call_id.in_(wanted[start : start + 500]),
-                changes.c.undone_by.is_(None),
-                changes.c.undo_of.is_(None),
-            )
-            .distinct()
-        ).scalars()
-    return effective
+    return {call_id or OUTSIDE for call_id in connection.execute(query.distinct()).scalars()}

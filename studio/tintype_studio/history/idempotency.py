@@ -124,13 +124,14 @@ class Idempotency:
                 iter(_SELECT.all(connection, {f"p_{k}": v for k, v in mine.items()}, alone=True)), None
             )
         if row is not None and row["expires_at"] > now:
-            if row["fingerprint"] != fingerprint:
+            running = row["result"] is None and not self._liveness.is_dead(row["instance"])
+            if (running or row["result"] is not None) and row["fingerprint"] != fingerprint:
                 raise IdempotencyConflict(
                     f"Idempotency key {key[:40]!r} was used for {tool} with other arguments."
                 )
             if row["result"] is not None:
                 return bytes(row["result"])
-            if not self._liveness.is_dead(row["instance"]):
+            if running:
                 return None
 
         def take(connection: sa.Connection) -> int | None:

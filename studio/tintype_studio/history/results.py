@@ -132,14 +132,7 @@ def _drop_oldest(newest: Packed) -> sa.Delete:
     c = stored_results.c
     length = sa.func.length(c["items"])
     size = sa.case((length < LIST_BYTES, LIST_BYTES), else_=length)
-    by_age = (
-        sa.select(
-            c.id,
-            c.handle,
-            sa.func.sum(size).over(order_by=(c.created_at.desc(), c.id.desc()), rows=(None, 0)).label("up_to"),
-        )
-        .where(c.api_key_id == newest.key_id)
-        .subquery()
-    )
+    up_to = sa.func.sum(size).over(order_by=(c.created_at.desc(), c.id.desc()), rows=(None, 0))
+    by_age = sa.select(c.id, c.handle, up_to.label("up_to")).where(c.api_key_id == newest.key_id).subquery()
     over = sa.select(by_age.c.id).where(by_age.c.up_to > KEY_BYTES, by_age.c.handle != newest.handle)
     return sa.delete(stored_results).where(c.id.in_(over))

@@ -7,8 +7,9 @@ Where later changes build on what would be undone, nothing happens and the error
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from tintype_studio.annotations.classes import forget_unused_classes
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tintype_studio.history import dependents
 from tintype_studio.history.changes import PURGED, Kind
+from tintype_studio.history.dependents import batches
 from tintype_studio.history.inverses import INVERSES, Step
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
@@ -23,8 +25,14 @@ from tintype_studio.names import printable
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import api_keys, changes, restore_points
 
-MAX_CALLS = 10_000
-"""Calls that one undo takes back."""
+MAX_CALLS = 1000
+"""Calls that one undo takes back: others that want to write wait for it."""
+
+Rows = Sequence[sa.RowMapping]
+
+
+def _go_on() -> None:
+    """Nothing stops the undo."""
 
 
 @dataclass(slots=True)
@@ -38,17 +46,18 @@ class Undone:
 class Undo:
     """Takes back changes of every organization; each principal only its own organization's.
 
-    A member takes back its own calls, an admin all.
+    A member takes back its own calls, an admin all. One undo is one transaction.
     """
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def call(self, principal: Principal, call_id: str) -> Undone:
-        """Take back one call.
+    def call(self, principal: Principal, call_id: str, *, check: Callable[[], None] = _go_on) -> Undone:
+        """Take back one call, or what of it was not purged.
 
-        ``NotFound`` when it changed nothing, ``Conflict`` (``already_undone``) when it is undone, and
-        ``UndoConflict`` when later changes build on it.
+        ``check`` is called now and then, at least once for each call; when it raises, nothing is undone.
+        ``NotFound`` when the call changed nothing, ``Conflict`` (``already_undone``, ``purged``) when it is
+        undone or gone for good, and ``UndoConflict`` when later changes build on it.
         """
         with self._db.write() as connection:
             rows = _rows(connection, principal, changes.c.call_id == call_id)
@@ -58,48 +67,74 @@ class Undo:
                     code="nothing_to_undo",
                     fix="Call list_changes to see what was changed, by which calls.",
                 )
-            return _take_back(connection, principal, rows)
+            return _take_back(connection, principal, rows, check)
 
     def session(
-        self, principal: Principal, session: str | None = None, *, restore_point: str | None = None
+        self,
+        principal: Principal,
+        session: str | None = None,
+        *,
+        restore_point: str | None = None,
+        check: Callable[[], None] = _go_on,
     ) -> Undone:
         """Take back all calls of a session that are not undone yet, newest first, or none of them.
 
-        ``restore_point`` narrows it to what came after that mark; without a session, it is what this
-        key (for an admin: any key) changed since.
+        A session has the name that its callers gave it, so calls of several keys can bear one name. With a
+        name, an admin takes back all of them, and others their own calls; without one, everybody its own
+        calls of its session. ``restore_point`` narrows it to calls that changed something after that mark,
+        each of them whole; without a session, an admin takes back everybody's, and others their own.
+        ``check`` and errors as for ``call``; ``InvalidInput`` (``too_many_calls``) over ``MAX_CALLS``.
         """
+        only_own = not principal.role.covers(Role.ADMIN)
         if session is None and restore_point is None:
-            session = principal.session
+            session, only_own = principal.session, True
+            if session is None:
+                raise _nothing_of_session()
         conditions: list[sa.ColumnElement[bool]] = [
             changes.c.undone_by.is_(None),
             changes.c.undo_of.is_(None),
         ]
         if session is not None:
             conditions.append(changes.c.session == session)
+        if only_own:
+            conditions.append(_own(principal))
         with self._db.write() as connection:
-            if restore_point is not None:
-                conditions.append(changes.c.id > _mark(connection, principal, restore_point))
-                if session is None and not principal.role.covers(Role.ADMIN):
-                    conditions.append(changes.c.api_key_id == principal.key_id)
-            rows = _rows(connection, principal, *conditions)
-            if not rows:
-                raise NotFound(
-                    "There is nothing of this session to undo.",
-                    code="nothing_to_undo",
-                    fix="Call list_changes to see the sessions of what was changed.",
-                )
-            return _take_back(connection, principal, rows)
+            after = [] if restore_point is None else [_mark(connection, principal, restore_point)]
+            calls = (
+                _of_organization(sa.select(changes.c.call_id).distinct(), principal)
+                .where(*conditions, *(changes.c.id > mark for mark in after))
+                .subquery()
+            )
+            count = connection.execute(sa.select(sa.func.count()).select_from(calls)).scalar_one()
+            if count == 0:
+                raise _nothing_of_session()
+            if count > MAX_CALLS:
+                raise _too_many(count)
+            # A call is taken back as a whole, also when the mark was set in the middle of it.
+            rows = _rows(
+                connection, principal, *conditions, changes.c.call_id.in_(sa.select(calls.c.call_id))
+            )
+            return _take_back(connection, principal, rows, check)
 
 
-def _rows(
-    connection: sa.Connection, principal: Principal, *conditions: sa.ColumnElement[bool]
-) -> Sequence[sa.RowMapping]:
+def _of_organization(query: sa.Select[Any], principal: Principal) -> sa.Select[Any]:
+    return query.outerjoin(api_keys, api_keys.c.id == changes.c.api_key_id).where(
+        changes.c.organization_id == principal.organization_id
+    )
+
+
+def _own(principal: Principal) -> sa.ColumnElement[bool]:
+    """Changes made with the principal's key, or another one of the same member."""
+    mine = changes.c.api_key_id == principal.key_id
+    return mine if principal.user_id is None else sa.or_(mine, api_keys.c.user_id == principal.user_id)
+
+
+def _rows(connection: sa.Connection, principal: Principal, *conditions: sa.ColumnElement[bool]) -> Rows:
     """The matching changes, newest first."""
     return (
         connection.execute(
-            sa.select(changes, api_keys.c.user_id)
-            .outerjoin(api_keys, api_keys.c.id == changes.c.api_key_id)
-            .where(changes.c.organization_id == principal.organization_id, *conditions)
+            _of_organization(sa.select(changes, api_keys.c.user_id), principal)
+            .where(*conditions)
             .order_by(changes.c.id.desc())
         )
         .mappings()
@@ -107,58 +142,148 @@ def _rows(
     )
 
 
-def _take_back(connection: sa.Connection, principal: Principal, rows: Sequence[sa.RowMapping]) -> Undone:
-    undone = Undone()
+def _take_back(
+    connection: sa.Connection, principal: Principal, rows: Rows, check: Callable[[], None]
+) -> Undone:
     by_call: dict[str, list[sa.RowMapping]] = {}
     for row in rows:
         _require_own(principal, row)
         by_call.setdefault(row["call_id"], []).append(row)
-    if len(by_call) > MAX_CALLS:
-        raise InvalidInput(
-            f"An undo takes back at most {MAX_CALLS} calls; these are {len(by_call)}.",
-            fix="Undo a part at a time.",
-        )
+    by_call = {call_id: _undoable(own) for call_id, own in by_call.items()}
+    # First of all: of two undos of a call at once, the second waits here, and then finds it undone.
+    _mark_undone(connection, principal, [row for own in by_call.values() for row in own])
+    _require_unused(connection, principal, by_call, check)
+    undone = Undone(calls=list(by_call))
     learned: dict[int, set[str]] = {}
-    for call_id, own in by_call.items():
-        _require_undoable(own)
-        blocking = dependents.of(connection, principal.organization_id, call_id, own)
-        if blocking:
-            raise dependents.conflict(connection, blocking)
-        saved = False
+    for group in _steps(by_call):
+        step = Step(connection, principal, group, check)
+        count = INVERSES[step.kind](step)
+        undone.counts[step.kind.value] = undone.counts.get(step.kind.value, 0) + count
+    for own in by_call.values():
         for row in own:
-            kind = Kind(row["kind"])
-            if kind is Kind.ANNOTATIONS_SAVED:
-                learned.setdefault(row["dataset_id"], set()).update(
-                    (row["detail"] or {}).get("classes_added", ())
-                )
-                if saved:  # all saves of a call are taken back at once
-                    continue
-                saved = True
-            count = INVERSES[kind](Step(connection, principal, call_id, row))
-            undone.counts[kind.value] = undone.counts.get(kind.value, 0) + count
-        _mark_undone(connection, principal, call_id, own)
-        undone.calls.append(call_id)
+            names = (row["detail"] or {}).get("classes_added", ())
+            learned.setdefault(row["dataset_id"], set()).update(names)
+    _mark_effective(connection, principal, by_call)
     for dataset_row_id, names in learned.items():
         forget_unused_classes(connection, dataset_row_id, names)
     return undone
 
 
-def _mark_undone(
-    connection: sa.Connection, principal: Principal, call_id: str, own: Sequence[sa.RowMapping]
+def _steps(by_call: dict[str, list[sa.RowMapping]]) -> Iterator[Rows]:
+    """The changes in the order in which they are taken back: neighbours of one kind and dataset together."""
+    group: list[sa.RowMapping] = []
+    seen: set[tuple[str, int]] = set()
+    for call_id, own in by_call.items():
+        for row in own:
+            if row["kind"] == Kind.ANNOTATIONS_SAVED:
+                # All saves of a call in a dataset are taken back at once.
+                if (call_id, row["dataset_id"]) in seen:
+                    continue
+                seen.add((call_id, row["dataset_id"]))
+            if group and any(group[0][key] != row[key] for key in ("kind", "dataset_id")):
+                yield group
+                group = []
+            group.append(row)
+    if group:
+        yield group
+
+
+def _require_unused(
+    connection: sa.Connection,
+    principal: Principal,
+    by_call: dict[str, list[sa.RowMapping]],
+    check: Callable[[], None],
 ) -> None:
-    connection.execute(
-        sa.update(changes)
-        .where(changes.c.organization_id == principal.organization_id, changes.c.call_id == call_id)
-        .values(undone_by=principal.call_id or "undone")
+    """``UndoConflict`` when an effective later change builds on what is to be taken back."""
+    rows = [row for own in by_call.values() for row in own]
+    blocking = dependents.effective(
+        connection,
+        principal.organization_id,
+        dependents.find(connection, rows),
+        since=min(row["id"] for row in rows),
     )
-    # Taking back an undo makes what that had taken back effective again.
-    again = {row["undo_of"] for row in own if row["undo_of"]}
-    if again:
-        connection.execute(
+    # Calls that ran side by side are taken back one after the other, so one of them can build on another
+    # that is taken back before it. A call that ended before the next one began cannot.
+    order = {call_id: place for place, call_id in enumerate(by_call)}
+    for call_id in _side_by_side(by_call):
+        check()
+        found = dependents.find(connection, by_call[call_id])
+        blocking |= {other for other in found if order.get(other, -1) > order[call_id]}
+    if blocking:
+        raise dependents.conflict(connection, blocking)
+
+
+def _side_by_side(by_call: dict[str, list[sa.RowMapping]]) -> list[str]:
+    """Calls that made changes while another of them did."""
+    spans = sorted((own[-1]["id"], own[0]["id"], call_id) for call_id, own in by_call.items())
+    found: dict[str, None] = {}
+    latest, latest_call = -1, ""
+    for first, last, call_id in spans:
+        if first < latest:
+            found |= {latest_call: None, call_id: None}
+        if last > latest:
+            latest, latest_call = last, call_id
+    return list(found)
+
+
+def _mark_undone(connection: sa.Connection, principal: Principal, rows: Rows) -> None:
+    """Claim the rows; ``Conflict`` when another undo has one of them already."""
+    ids = sorted(row["id"] for row in rows)
+    for part in batches(ids):
+        claimed = connection.execute(
             sa.update(changes)
-            .where(changes.c.organization_id == principal.organization_id, changes.c.undone_by == call_id)
-            .values(undone_by=None)
-        )
+            .where(changes.c.id.in_(part), changes.c.undone_by.is_(None))
+            .values(undone_by=principal.call_id or "undone")
+        ).rowcount
+        if claimed != len(part):
+            lost = connection.execute(
+                sa.select(changes.c.call_id, changes.c.undone_by)
+                .where(changes.c.id.in_(part), changes.c.undone_by != (principal.call_id or "undone"))
+                .limit(1)
+            ).one()
+            raise _already_undone(lost.call_id, lost.undone_by)
+
+
+def _mark_effective(
+    connection: sa.Connection, principal: Principal, by_call: dict[str, list[sa.RowMapping]]
+) -> None:
+    """Make the marks what they were before the undos that are taken back, as far as they are.
+
+    What such an undo had taken back stands again. If that is an undo, too, what it took back is undone by
+    it again, and so on.
+    """
+    undos = {
+        (call_id, row["dataset_id"], row["undo_of"])
+        for call_id, own in by_call.items()
+        for row in own
+        if row["undo_of"] is not None
+    }
+    stands = True
+    while undos:
+        of_undo: dict[tuple[str, int], set[str]] = {}
+        for undo, dataset_row_id, call_id in undos:
+            of_undo.setdefault((undo, dataset_row_id), set()).add(call_id)
+        undos = set()
+        for (undo, dataset_row_id), calls in of_undo.items():
+            for part in batches(sorted(calls)):
+                mine = (
+                    changes.c.organization_id == principal.organization_id,
+                    changes.c.dataset_id == dataset_row_id,
+                    changes.c.call_id.in_(part),
+                )
+                marked, mark = (
+                    (changes.c.undone_by == undo, None) if stands else (changes.c.undone_by.is_(None), undo)
+                )
+                connection.execute(sa.update(changes).where(*mine, marked).values(undone_by=mark))
+                undos |= {
+                    (row.call_id, dataset_row_id, row.undo_of)
+                    for row in connection.execute(
+                        sa.select(changes.c.call_id, changes.c.undo_of).where(
+                            *mine, changes.c.undo_of.is_not(None)
+                        )
+                    )
+                }
+        stands = not stands
 
 
 def _require_own(principal: Principal, row: sa.RowMapping) -> None:
@@ -173,21 +298,45 @@ def _require_own(principal: Principal, row: sa.RowMapping) -> None:
     )
 
 
-def _require_undoable(own: Sequence[sa.RowMapping]) -> None:
-    first = own[0]
-    if any(r["kind"] == Kind.PURGED or r["dataset_id"] is None or r["undone_by"] == PURGED for r in own):
-        raise Conflict(
-            f"Call {first['call_id']} cannot be undone: what it changed was purged.",
-            code="purged",
-            fix="Nothing can bring it back here; restore a backup.",
-        )
-    if first["undone_by"] is not None:
-        raise Conflict(
-            f"Call {first['call_id']} is undone already, by call {first['undone_by']}.",
-            code="already_undone",
-            fix="Undo the undoing call to bring the changes back.",
-            details={"undone_by": first["undone_by"]},
-        )
+def _undoable(own: list[sa.RowMapping]) -> list[sa.RowMapping]:
+    """Those changes of a call that stand; an error that tells why when there are none."""
+    standing = [row for row in own if row["undone_by"] is None and row["dataset_id"] is not None]
+    if standing:
+        return standing
+    undone = [row for row in own if row["undone_by"] not in {None, PURGED}]
+    if undone:
+        raise _already_undone(undone[0]["call_id"], undone[0]["undone_by"])
+    raise Conflict(
+        f"Call {own[0]['call_id']} cannot be undone: what it changed was purged.",
+        code="purged",
+        fix="Nothing can bring it back here; restore a backup.",
+    )
+
+
+def _already_undone(call_id: str, undone_by: str) -> Conflict:
+    return Conflict(
+        f"Call {call_id} is undone already, by call {undone_by}.",
+        code="already_undone",
+        fix="Undo the undoing call to bring the changes back.",
+        details={"undone_by": undone_by},
+    )
+
+
+def _nothing_of_session() -> NotFound:
+    return NotFound(
+        "There is nothing of this session to undo.",
+        code="nothing_to_undo",
+        fix="Call list_changes to see the sessions of what was changed, and by whose key.",
+    )
+
+
+def _too_many(count: int) -> InvalidInput:
+    return InvalidInput(
+        f"An undo takes back at most {MAX_CALLS} calls; these are {count}.",
+        code="too_many_calls",
+        fix="Undo in parts: first all since a late restore point (list_changes shows them), then the rest; "
+        "or single calls with undo_call.",
+    )
 
 
 def _mark(connection: sa.Connection, principal: Principal, uuid: str) -> int:

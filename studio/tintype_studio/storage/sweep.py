@@ -8,7 +8,8 @@ sees what became of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -23,6 +24,12 @@ KEEP_MARKS = timedelta(days=1)
 
 BATCH = 500
 """Digests in one statement."""
+
+SWEEP_BATCH = 200
+"""Digests in one transaction of a sweep: each ends with a wait for the disk."""
+
+HOLD_SECONDS = 0.2
+"""How long one transaction of a sweep keeps other writers waiting while it removes bytes."""
 
 
 def mark_unused(database: Database, connection: sa.Connection, digests: Iterable[str]) -> int:
@@ -47,8 +54,14 @@ def keep_blobs(connection: sa.Connection, digests: set[str], exists: Callable[[s
     wanted = sorted(digests)
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
+        # Locked: a sweep that works on a mark ends first, and what exists then stays.
         marked = (
-            connection.execute(sa.select(swept_blobs.c.sha256).where(swept_blobs.c.sha256.in_(part)))
+            connection.execute(
+                sa.select(swept_blobs.c.sha256)
+                .where(swept_blobs.c.sha256.in_(part))
+                .order_by(swept_blobs.c.sha256)
+                .with_for_update()
+            )
             .scalars()
             .all()
         )
@@ -63,32 +76,55 @@ def sweep_blobs(database: Database, blobs: Blobs) -> int:
     """Remove the bytes of marked digests that are still unused; returns how many were removed."""
     with database.read() as connection:
         marked = (
-            connection.execute(sa.select(swept_blobs.c.sha256).where(swept_blobs.c.deleted_at.is_(None)))
+            connection.execute(
+                sa.select(swept_blobs.c.sha256)
+                .where(swept_blobs.c.deleted_at.is_(None))
+                .order_by(swept_blobs.c.sha256)
+            )
             .scalars()
             .all()
         )
     removed = 0
-    for digest in marked:
+    while marked:
         with database.write() as connection:
-            mine = connection.execute(
-                sa.update(swept_blobs)
-                .where(swept_blobs.c.sha256 == digest, swept_blobs.c.deleted_at.is_(None))
-                .values(deleted_at=clock.now())
-            ).rowcount
-            if not mine:
-                continue
-            if _named(connection, [digest]):
-                connection.execute(sa.delete(swept_blobs).where(swept_blobs.c.sha256 == digest))
-                continue
-            if blobs.exists(digest):
-                blobs.delete(digest)
-                removed += 1
+            done, gone = _sweep_some(connection, blobs, marked[:SWEEP_BATCH])
+        marked, removed = marked[done:], removed + gone
     with database.write(durable=False) as connection:
         connection.execute(sa.delete(swept_blobs).where(swept_blobs.c.deleted_at < clock.now() - KEEP_MARKS))
     return removed
 
 
-def _named(connection: sa.Connection, digests: list[str]) -> set[str]:
+def _sweep_some(connection: sa.Connection, blobs: Blobs, digests: Sequence[str]) -> tuple[int, int]:
+    """Sweep the first of the digests, as many as there is time for; returns how many, and what went."""
+    until = time.monotonic() + HOLD_SECONDS
+    mine = set(
+        connection.execute(
+            sa.select(swept_blobs.c.sha256)
+            .where(swept_blobs.c.sha256.in_(digests), swept_blobs.c.deleted_at.is_(None))
+            .order_by(swept_blobs.c.sha256)
+            .with_for_update()
+        ).scalars()
+    )
+    named = _named(connection, digests)
+    unused: list[str] = []
+    done = removed = 0
+    for digest in digests:
+        if done and time.monotonic() > until:
+            break
+        done += 1
+        if digest in mine and digest not in named:
+            unused.append(digest)
+            if blobs.exists(digest):
+                blobs.delete(digest)
+                removed += 1
+    connection.execute(
+        sa.update(swept_blobs).where(swept_blobs.c.sha256.in_(unused)).values(deleted_at=clock.now())
+    )
+    connection.execute(sa.delete(swept_blobs).where(swept_blobs.c.sha256.in_(mine & named)))
+    return done, removed
+
+
+def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
     rows = connection.execute(
         sa.union(
             sa.select(sample_files.c.sha256).where(sample_files.c.sha256.in_(digests)),

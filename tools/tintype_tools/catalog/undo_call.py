@@ -20,7 +20,7 @@ class UndoCallArgs(Args):
 
 def handle(args: UndoCallArgs, call: Call) -> UndoneShape:
     """Take back."""
-    return UndoneShape.of(call.studio.undo.call(call.principal, args.call_id))
+    return UndoneShape.of(call.studio.undo.call(call.principal, args.call_id, check=call.check))
 
 
 TOOL = ToolSpec(

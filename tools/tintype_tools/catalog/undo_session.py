@@ -28,7 +28,9 @@ class UndoSessionArgs(Args):
 def handle(args: UndoSessionArgs, call: Call) -> UndoneShape:
     """Take back."""
     return UndoneShape.of(
-        call.studio.undo.session(call.principal, args.session, restore_point=args.restore_point)
+        call.studio.undo.session(
+            call.principal, args.session, restore_point=args.restore_point, check=call.check
+        )
     )
 
 

@@ -38,7 +38,7 @@ SECRET_ARGUMENTS = frozenset(
         "token",
     }
 )
-SECRET_TEXT = re.compile(r"\b(pk_live_|cft_|inv_)[A-Za-z0-9_-]{8,}")
+SECRET_TEXT = re.compile(r"(pk_live_|cft_|invite_)[A-Za-z0-9_-]{20,}")
 """Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
 MAX_BYTES = 4096
 """Of one call's arguments as JSON."""

@@ -7,10 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tintype_server.dispatch.fingerprint import fingerprint
-from tintype_server.dispatch.rehearsal import binding, rehearse, shown, told
+from tintype_server.dispatch.rehearsal import binding, done, rehearse, shown, told
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_studio.approvals.service import TOKEN_TTL, Asked
-from tintype_studio.errors import ConfirmationRequired
+from tintype_studio.errors import ConfirmationRequired, Conflict
 from tintype_tools.call import Outcome, Plan
 from tintype_tools.spec import Effect
 
@@ -24,10 +24,12 @@ def confirm(call: RunningCall, proceed: Next) -> Outcome:
     An answer goes for this key, these arguments and what they stand for, and this price; for one call.
     One that fails gives it back.
     """
-    reason = why_confirm(call)
-    if reason is None:
+    if not _may_need_word(call):
         return proceed(call)
     plan = rehearse(call)
+    reason = why_confirm(call, plan)
+    if reason is None:
+        return proceed(call)
     quote = call.quote
     price = quote.credits if quote is not None else 0
     arguments = call.args.model_dump(mode="json")
@@ -46,6 +48,12 @@ def confirm(call: RunningCall, proceed: Next) -> Outcome:
 
     def finish(connection: sa.Connection, outcome: Outcome) -> Outcome:
         approvals.finish(connection, used, call.id)
+        if call.spec.plan is None and binding(done(call)) != binding(plan):
+            raise Conflict(
+                "What the call is about has changed since it was confirmed; nothing was done.",
+                code="confirmation_mismatch",
+                fix="Send the call without the confirmation to be asked anew.",
+            )
         return outcome
 
     call.at_commit.append(finish)
@@ -56,14 +64,25 @@ def confirm(call: RunningCall, proceed: Next) -> Outcome:
         raise
 
 
-def why_confirm(call: RunningCall) -> str | None:
-    """Why this call needs a word; None when it does not."""
+def why_confirm(call: RunningCall, plan: Plan) -> str | None:
+    """Why a call that would do this needs a word; None when it does not."""
     if call.spec.effect is Effect.DESTROY:
         return "it deletes"
-    quote, threshold = call.quote, call.settings.confirm_above_credits
-    if quote is not None and quote.credits > threshold:
-        return f"it costs {quote.credits} credits, more than {threshold}"
+    if _is_expensive(call):
+        return f"it costs more than {call.settings.confirm_above_credits} credits"
+    if call.spec.takes_away and any(a.of_others for a in plan.affected):
+        return "it takes away what others made"
     return None
+
+
+def _may_need_word(call: RunningCall) -> bool:
+    """Whether a rehearsal is worth its time."""
+    return call.spec.effect is Effect.DESTROY or call.spec.takes_away or _is_expensive(call)
+
+
+def _is_expensive(call: RunningCall) -> bool:
+    quote = call.quote
+    return quote is not None and quote.credits > call.settings.confirm_above_credits
 
 
 def _question(

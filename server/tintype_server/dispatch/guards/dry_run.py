@@ -21,7 +21,7 @@ def dry_run(call: RunningCall, proceed: Next) -> Outcome:
         return proceed(call)
     spec, quote = call.spec, call.quote
     plan = rehearse(call)
-    reason = why_confirm(call)
+    reason = why_confirm(call, plan)
     value: dict[str, Any] = {
         "dry_run": True,
         "tool": spec.name,
