@@ -147,7 +147,12 @@ def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[st
     if declared:
         raise _unknown_classes(unknown, known)
     fresh = [DatasetClass(clean_name(n, "Class name")) for n in unknown]
-    _append(connection, dataset_row_id, fresh, first_position=len(known))
+    last = connection.execute(
+        sa.select(sa.func.max(dataset_classes.c.position)).where(
+            dataset_classes.c.dataset_id == dataset_row_id
+        )
+    ).scalar()
+    _append(connection, dataset_row_id, fresh, first_position=0 if last is None else last + 1)
     return unknown
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from tintype_studio import clock
+from tintype_studio.catalog.samples import THUMBNAIL_SIZES, thumbnail_key
 from tintype_studio.errors import InvalidInput
 from tintype_studio.history.changes import PURGED, Kind, log_change
 from tintype_studio.identity.keys import Principal
@@ -61,34 +62,44 @@ class RecycleBin:
         """What lies in the bin, by dataset and deleting call, latest first."""
         if not 1 <= limit <= 1000 or offset < 0:
             raise InvalidInput("limit is 1 to 1000, offset 0 or more.")
-        # A deleted dataset shows even when it held nothing.
-        whole = sa.and_(
-            datasets.c.deleted_at.is_not(None),
-            sa.or_(
-                samples.c.id.is_(None), samples.c.deleted_call.is_not_distinct_from(datasets.c.deleted_call)
-            ),
-        )
-        deleted_at = sa.func.max(sa.func.coalesce(samples.c.deleted_at, datasets.c.deleted_at))
-        query = (
+        mine = datasets.c.organization_id == principal.organization_id
+        with_it = samples.c.deleted_call.is_not_distinct_from(datasets.c.deleted_call)
+        in_bin = sa.and_(samples.c.dataset_id == datasets.c.id, samples.c.deleted_at.is_not(None))
+        size = sa.func.coalesce(sa.func.sum(sample_files.c.size), 0).label("size")
+        files = sample_files.c.sample_id == samples.c.id
+        # A deleted dataset shows even when it holds nothing, or nothing that went with it.
+        whole = (
             sa.select(
-                sa.case((whole, "dataset"), else_="images").label("kind"),
+                sa.literal("dataset").label("kind"),
+                datasets.c.id,
                 datasets.c.name,
                 sa.func.count(samples.c.id).label("images"),
-                sa.func.coalesce(sa.func.sum(sample_files.c.size), 0).label("size"),
-                sa.type_coerce(deleted_at, datasets.c.deleted_at.type).label("deleted_at"),
-                sa.func.coalesce(samples.c.deleted_call, datasets.c.deleted_call).label("call_id"),
+                size,
+                datasets.c.deleted_at,
+                datasets.c.deleted_call.label("call_id"),
             )
-            .select_from(
-                datasets.outerjoin(
-                    samples, sa.and_(samples.c.dataset_id == datasets.c.id, samples.c.deleted_at.is_not(None))
-                ).outerjoin(sample_files, sample_files.c.sample_id == samples.c.id)
+            .select_from(datasets.outerjoin(samples, sa.and_(in_bin, with_it)).outerjoin(sample_files, files))
+            .where(mine, datasets.c.deleted_at.is_not(None))
+            .group_by(datasets.c.id)
+        )
+        apart = (
+            sa.select(
+                sa.literal("images").label("kind"),
+                datasets.c.id,
+                datasets.c.name,
+                sa.func.count(samples.c.id).label("images"),
+                size,
+                sa.func.max(samples.c.deleted_at).label("deleted_at"),
+                samples.c.deleted_call.label("call_id"),
             )
-            .where(
-                datasets.c.organization_id == principal.organization_id,
-                sa.or_(datasets.c.deleted_at.is_not(None), samples.c.id.is_not(None)),
-            )
-            .group_by(datasets.c.id, datasets.c.name, sa.text("kind"), sa.text("call_id"))
-            .order_by(sa.desc("deleted_at"), datasets.c.id.desc())
+            .select_from(datasets.join(samples, in_bin).outerjoin(sample_files, files))
+            .where(mine, sa.or_(datasets.c.deleted_at.is_(None), sa.not_(with_it)))
+            .group_by(datasets.c.id, samples.c.deleted_call)
+        )
+        either = sa.union_all(whole, apart).subquery()
+        query = (
+            sa.select(either)
+            .order_by(either.c.deleted_at.desc(), either.c.id.desc())
             .limit(limit)
             .offset(offset)
         )
@@ -165,7 +176,13 @@ class RecycleBin:
 
     def sweep(self) -> int:
         """Remove bytes that a purge left without a row; returns how many files went."""
-        return sweep_blobs(self._db, self._blobs)
+        return sweep_blobs(self._db, self._blobs.exists, self._forget)
+
+    def _forget(self, sha256: str) -> None:
+        """Remove a file and what was made from it."""
+        for size in THUMBNAIL_SIZES:
+            self._blobs.delete_derived(thumbnail_key(sha256, size))
+        self._blobs.delete(sha256)
 
 
 def _digest(dataset_uuids: Iterable[str], image_uuids: Iterable[str]) -> str:

@@ -77,6 +77,11 @@ _LISTED = sa.select(
 ).join(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
 
 
+def thumbnail_key(sha256: str, size: int) -> str:
+    """Where the thumbnail of a stored image is kept, among what is derived."""
+    return f"thumbnails/{size}/{sha256[:2]}/{sha256}.jpg"
+
+
 class Samples:
     """Samples of every organization; each call sees only the principal's own."""
 
@@ -182,7 +187,7 @@ class Samples:
         from tintype_studio.media.thumbnails import thumbnail
 
         step = next((s for s in THUMBNAIL_SIZES if s >= size), THUMBNAIL_SIZES[-1])
-        key = f"thumbnails/{step}/{sha256[:2]}/{sha256}.jpg"
+        key = thumbnail_key(sha256, step)
         made = self._blobs.get_derived(key)
         if made is None:
             made = thumbnail(self._blobs.get(sha256), step)

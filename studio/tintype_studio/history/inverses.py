@@ -24,6 +24,8 @@ from tintype_studio.history.dependents import OUTSIDE, batches, conflict, touche
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.tables import annotation_revisions, changes, datasets, sample_files, samples
 
+_TAKING = frozenset({Kind.DATASET_DELETED, Kind.IMAGES_DELETED})
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -54,7 +56,10 @@ class Step:
     def log(
         self, row: sa.RowMapping, kind: Kind, *, count: int, detail: dict[str, object] | None = None
     ) -> None:
-        """Record what the undo of ``row`` did."""
+        """Record what the undo of ``row`` did, and whether it takes away what somebody else made."""
+        detail = detail or {}
+        if kind in _TAKING and row["api_key_id"] != self.principal.key_id:
+            detail = {**detail, "of_others": True}
         log_change(
             self.connection,
             self.principal,

@@ -60,6 +60,12 @@ class Blobs:
         except FileNotFoundError:
             return None
 
+    def delete_derived(self, key: str) -> None:
+        """Remove something stored by ``put_derived``, if it is there."""
+        if not rehearsing():
+            with suppress(FileNotFoundError):
+                obstore.delete(self.store, f"derived/{key}")
+
     def put_file(self, file: BinaryIO) -> tuple[str, int]:
         """Store an open, seekable file without holding it in memory; returns ``(sha256, size in bytes)``."""
         digest, size = hashlib.sha256(), 0

@@ -15,7 +15,6 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import exports, sample_files, swept_blobs
 
@@ -72,8 +71,8 @@ def keep_blobs(connection: sa.Connection, digests: set[str], exists: Callable[[s
     return True
 
 
-def sweep_blobs(database: Database, blobs: Blobs) -> int:
-    """Remove the bytes of marked digests that are still unused; returns how many were removed."""
+def sweep_blobs(database: Database, exists: Callable[[str], bool], forget: Callable[[str], None]) -> int:
+    """Have the bytes of marked digests that are still unused forgotten; returns how many were there."""
     with database.read() as connection:
         marked = (
             connection.execute(
@@ -87,14 +86,19 @@ def sweep_blobs(database: Database, blobs: Blobs) -> int:
     removed = 0
     while marked:
         with database.write() as connection:
-            done, gone = _sweep_some(connection, blobs, marked[:SWEEP_BATCH])
+            done, gone = _sweep_some(connection, exists, forget, marked[:SWEEP_BATCH])
         marked, removed = marked[done:], removed + gone
     with database.write(durable=False) as connection:
         connection.execute(sa.delete(swept_blobs).where(swept_blobs.c.deleted_at < clock.now() - KEEP_MARKS))
     return removed
 
 
-def _sweep_some(connection: sa.Connection, blobs: Blobs, digests: Sequence[str]) -> tuple[int, int]:
+def _sweep_some(
+    connection: sa.Connection,
+    exists: Callable[[str], bool],
+    forget: Callable[[str], None],
+    digests: Sequence[str],
+) -> tuple[int, int]:
     """Sweep the first of the digests, as many as there is time for; returns how many, and what went."""
     until = time.monotonic() + HOLD_SECONDS
     mine = set(
@@ -114,8 +118,8 @@ def _sweep_some(connection: sa.Connection, blobs: Blobs, digests: Sequence[str])
         done += 1
         if digest in mine and digest not in named:
             unused.append(digest)
-            if blobs.exists(digest):
-                blobs.delete(digest)
+            if exists(digest):
+                forget(digest)
                 removed += 1
     connection.execute(
         sa.update(swept_blobs).where(swept_blobs.c.sha256.in_(unused)).values(deleted_at=clock.now())

@@ -394,7 +394,7 @@ stored_results = sa.Table(
     metadata,
     _id(),
     sa.Column("handle", sa.String(43), nullable=False, unique=True),
-    _ref("api_key_id", "api_keys", index=False),
+    _ref("api_key_id", "api_keys"),
     sa.Column("tool", sa.String(80), nullable=False),
     sa.Column("path", sa.String(200), nullable=False),
     sa.Column("items", sa.LargeBinary, nullable=False),

@@ -115,7 +115,7 @@ def test_gauges_follow_a_running_call_and_its_hold(runtime: Runtime, counted: Co
 
 def test_refusals_for_too_many_calls_are_counted(runtime: Runtime, counted: Counted, probe: Probe) -> None:
     owner = runtime.studio.keys.authenticate(runtime.local_api_key())
-    slow, _ = runtime.studio.keys.create(owner, name="slow", role=Role.MEMBER, rate_limit=2, max_concurrent=1)
+    slow, _ = runtime.studio.keys.create(owner, name="slow", role=Role.MEMBER, rate_limit=1, max_concurrent=1)
 
     def call_again(_args: ProbeArgs, _call: Call) -> Result:
         with pytest.raises(RateLimited):

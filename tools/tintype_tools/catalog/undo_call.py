@@ -37,5 +37,6 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    takes_away=True,
     handler=handle,
 )

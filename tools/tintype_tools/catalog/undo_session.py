@@ -48,6 +48,7 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    takes_away=True,
     bulk=True,
     handler=handle,
 )

@@ -230,6 +230,7 @@ def upgrade() -> None:
     op.drop_column("api_keys", "credits_held")
     # Every paid call makes and removes a hold, and nothing looks them up by organization.
     op.drop_index("ix_holds_organization_id", table_name="holds")
+    op.create_index("ix_stored_results_api_key_id", "stored_results", ["api_key_id"])
     _start_allowances()
     dialect = op.get_bind().dialect.name
     for table in APPEND_ONLY:
@@ -263,6 +264,7 @@ def downgrade() -> None:
     for table in APPEND_ONLY:
         for statement in unguards(dialect, table):
             op.execute(statement)
+    op.drop_index("ix_stored_results_api_key_id", table_name="stored_results")
     op.create_index("ix_holds_organization_id", "holds", ["organization_id"])
     op.add_column("api_keys", sa.Column("credits_held", sa.BigInteger(), server_default="0", nullable=False))
     op.drop_index("ix_api_keys_user_id", table_name="api_keys")
