@@ -22,10 +22,10 @@ def token_budget(connection: HTTPConnection) -> int | None:
 
 def is_dry_run(connection: HTTPConnection) -> bool:
     """``X-Dry-Run: true``; anything but true and false is an error, so that no slip makes a call live."""
-    value = connection.headers.get("x-dry-run", "false").strip().lower()
-    if value not in {"true", "false"}:
+    values = {value.strip().lower() for value in connection.headers.getlist("x-dry-run")} or {"false"}
+    if values not in ({"true"}, {"false"}):
         raise InvalidInput("X-Dry-Run must be true or false.", code="invalid_header")
-    return value == "true"
+    return values == {"true"}
 
 
 def deadline_seconds(connection: HTTPConnection) -> float | None:

@@ -171,11 +171,8 @@ class Approvals:
         """
         self._later.catch_up()
         with self._db.write(durable=False) as connection:
-            row = self._find(connection, principal, fingerprint, token, approval_id)
-            if row is None:
-                return None
-            _require_usable(row, self._status(row), fingerprint, by_token=token is not None)
-            if row["credits"] != credits:
+            row = self._usable(connection, principal, fingerprint, token, approval_id)
+            if row is None or row["credits"] != credits:
                 return None
             used = connection.execute(
                 sa.update(approvals)
@@ -189,6 +186,31 @@ class Approvals:
             if not used:
                 raise _used(row["used_by"])
             return int(row["id"])
+
+    def check(
+        self,
+        principal: Principal,
+        *,
+        fingerprint: str,
+        token: str | None = None,
+        approval_id: str | None = None,
+    ) -> None:
+        """Raise what ``claim`` would raise, and use nothing."""
+        with self._db.read() as connection:
+            self._usable(connection, principal, fingerprint, token, approval_id)
+
+    def _usable(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        fingerprint: str,
+        token: str | None,
+        approval_id: str | None,
+    ) -> sa.RowMapping | None:
+        row = self._find(connection, principal, fingerprint, token, approval_id)
+        if row is not None:
+            _require_usable(row, self._status(row), fingerprint, by_token=token is not None)
+        return row
 
     def _status(self, row: sa.RowMapping) -> Status:
         """Where an approval stands, not counting a use whose process died before it came to anything."""
@@ -401,18 +423,18 @@ def _require_usable(row: sa.RowMapping, status: Status, fingerprint: str, *, by_
         raise ApprovalDenied(f"A person refused this call to {row['tool']}.")
     if status is Status.USED:
         raise _used(row["used_by"])
+    if row["expires_at"] <= now or (by_token and row["created_at"] + TOKEN_TTL <= now):
+        raise Conflict(
+            "This confirmation has expired; nothing was changed.",
+            code="confirmation_expired",
+            fix="Send the call without it to be asked anew.",
+        )
     if status is Status.PENDING and not by_token:
         raise Conflict(
             "Nobody has decided about this call yet.",
             code="approval_pending",
             fix="Wait for a person's word: call confirm_call with wait_seconds.",
             retryable=True,
-        )
-    if row["expires_at"] <= now or (by_token and row["created_at"] + TOKEN_TTL <= now):
-        raise Conflict(
-            "This confirmation has expired; nothing was changed.",
-            code="confirmation_expired",
-            fix="Send the call without it to be asked anew.",
         )
     if row["fingerprint"] != fingerprint:
         raise Conflict(

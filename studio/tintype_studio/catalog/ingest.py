@@ -201,15 +201,19 @@ class Ingest:
     def survey(self, dataset: Dataset | None, folder: Path, *, organize_by_class: bool = True) -> Survey:
         """Count the pictures below a folder, and those whose names the dataset has, reading none of them."""
         pictures = existing = 0
+        seen: set[tuple[str, str]] = set()
         files = _walk(Path(os.path.realpath(folder)), organize_by_class)
         while walked := list(islice(files, BATCH)):
-            batch = [found for found in walked if isinstance(found, _Found)]
+            # Names that meet in one folder are taken once.
+            batch = {
+                (lookup_name(found.folder), _stored_name(found.filename))
+                for found in walked
+                if isinstance(found, _Found)
+            } - seen
+            seen |= batch
             pictures += len(batch)
             if dataset is not None:
-                places = self._existing(dataset, [_stored_name(found.filename) for found in batch])
-                existing += sum(
-                    (lookup_name(found.folder), _stored_name(found.filename)) in places for found in batch
-                )
+                existing += len(batch & self._existing(dataset, [name for _, name in batch]).keys())
         return Survey(pictures, existing)
 
     def _record_batch(self, dataset: Dataset, stored: list[tuple[_Found, _Stored]], run: _Run) -> None:

@@ -137,6 +137,11 @@ class Changes:
             )
         return uuid
 
+    def unmark(self, uuid: str) -> None:
+        """Take a restore point away: what it was set for changed nothing."""
+        with self._db.write(durable=False) as connection:
+            connection.execute(sa.delete(restore_points).where(restore_points.c.uuid == uuid))
+
     def restore_points(self, principal: Principal, *, limit: int = 20) -> list[RestorePoint]:
         """Restore points, newest first."""
         query = (

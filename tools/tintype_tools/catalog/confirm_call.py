@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tintype_studio.approvals.service import Status
-from tintype_studio.errors import ApprovalDenied, Conflict
+from tintype_studio.errors import ApprovalDenied
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Affected, Call, Output, Plan
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
@@ -41,10 +41,16 @@ class ConfirmCallResult(Result):
 
 
 def plan(args: ConfirmCallArgs, call: Call) -> Plan:
-    """The confirmed call itself; preview_call tells what that would do."""
-    approval, _arguments, _key = call.studio.approvals.stored_call(call.principal, args.approval_id)
-    if approval.status in {Status.USED, Status.DENIED, Status.EXPIRED}:
-        raise Conflict(f"This approval is {approval.status}.", code=f"approval_{approval.status}")
+    """The confirmed call itself, which is run dry for what it would refuse."""
+    approval, arguments, _key = call.studio.approvals.stored_call(call.principal, args.approval_id)
+    if args.confirm_token is not None or approval.status is not Status.PENDING:
+        call.call_tool(
+            approval.tool,
+            arguments,
+            dry_run=True,
+            approval_id=None if args.confirm_token else approval.id,
+            confirm_token=args.confirm_token,
+        )
     return Plan((Affected("call.confirmed", 1, name=approval.tool, detail={"credits": approval.credits}),))
 
 

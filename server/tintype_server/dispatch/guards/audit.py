@@ -152,7 +152,7 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
         duration_us=duration_us,
         created_at=call.started_at,
         session=principal.session if principal else None,
-        dry_run=request.dry_run,
+        dry_run=bool(request.dry_run),
     )
 
 

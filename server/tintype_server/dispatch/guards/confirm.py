@@ -33,7 +33,7 @@ def confirm(call: RunningCall, proceed: Next) -> Outcome:
     quote = call.quote
     price = quote.credits if quote is not None else 0
     arguments = call.args.model_dump(mode="json")
-    digest = fingerprint(call.spec.name, arguments, binding(plan))
+    digest = digest_of(call, plan)
     approvals = call.studio.approvals
     used = approvals.claim(
         call.principal,
@@ -62,6 +62,11 @@ def confirm(call: RunningCall, proceed: Next) -> Outcome:
     except BaseException:
         approvals.give_back_later(used, call.id)
         raise
+
+
+def digest_of(call: RunningCall, plan: Plan) -> str:
+    """What a confirmation is bound to, besides key and price."""
+    return fingerprint(call.spec.name, call.args.model_dump(mode="json"), binding(plan))
 
 
 def why_confirm(call: RunningCall, plan: Plan) -> str | None:

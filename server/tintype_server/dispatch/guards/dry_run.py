@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tintype_server.dispatch.guards.confirm import why_confirm
+from tintype_server.dispatch.guards.confirm import digest_of, why_confirm
 from tintype_server.dispatch.rehearsal import rehearse, shown
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_tools.call import Outcome
@@ -22,6 +22,14 @@ def dry_run(call: RunningCall, proceed: Next) -> Outcome:
     spec, quote = call.spec, call.quote
     plan = rehearse(call)
     reason = why_confirm(call, plan)
+    request = call.request
+    if reason is not None and (request.confirm_token or request.approval_id):
+        call.studio.approvals.check(
+            call.principal,
+            fingerprint=digest_of(call, plan),
+            token=request.confirm_token,
+            approval_id=request.approval_id,
+        )
     value: dict[str, Any] = {
         "dry_run": True,
         "tool": spec.name,

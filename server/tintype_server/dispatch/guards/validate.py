@@ -16,6 +16,8 @@ MAX_PROBLEMS = 20
 
 def validate(call: RunningCall, proceed: Next) -> Outcome:
     """Refuse with every problem as ``{loc, msg, type}``; nothing was looked up or changed."""
+    if not isinstance(call.request.dry_run, bool):  # a loop in this process may pass anything
+        raise InvalidInput("dry_run is true or false.", code="invalid_arguments")
     arguments = call.request.arguments
     if not isinstance(arguments, dict):
         raise InvalidInput("Arguments must be a JSON object.", code="invalid_arguments")
