@@ -6,9 +6,7 @@ without its bytes, and what was not recorded is invisible and taken up by the ne
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,8 +19,9 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.image_files import MAX_FILE_BYTES, read_image_file, too_large
 from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
-from tintype_studio.errors import Conflict, InvalidInput, TintypeError, TooLarge, Unavailable
+from tintype_studio.errors import Conflict, InvalidInput, TintypeError, Unavailable
 from tintype_studio.history.changes import Kind, add_to_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.tiers import tier_of
@@ -31,9 +30,6 @@ from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database, rehearsing
 from tintype_studio.storage.sweep import keep_blobs
 from tintype_studio.storage.tables import datasets, sample_files, samples
-
-MAX_FILE_BYTES = 50 * 1024 * 1024
-"""Largest image file, in bytes (50 MiB)."""
 
 WALKED_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
@@ -282,7 +278,7 @@ class Ingest:
 
         filename = clean_name(filename, "File name", max_length=255)
         if len(data) > MAX_FILE_BYTES:
-            raise _too_large(len(data))
+            raise too_large(len(data))
         info = inspect_image(data, filename)
         mime_type = info.mime_type
         if info.format == "heic":
@@ -391,41 +387,6 @@ def _require_room(connection: sa.Connection, principal: Principal, batch: list[_
         )
 
 
-def read_image_file(path: str | Path) -> bytes:
-    """A regular file's bytes; one over the size limit is refused before it is read.
-
-    ``path`` must be real: a link is refused, so that none can be put in its place after it was judged.
-    """
-    try:
-        # Not blocking, because opening a named pipe would wait for its other end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENXIO, errno.ELOOP, errno.ENOTDIR}:
-            raise _no_file(path) from error
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _no_file(path)
-        if status.st_size > MAX_FILE_BYTES:
-            raise _too_large(status.st_size)
-        # One byte more than the size shows a file that grew meanwhile.
-        data = os.read(descriptor, status.st_size + 1)
-        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size + 1 - len(data))):
-            data += more
-        return data
-    finally:
-        os.close(descriptor)
-
-
-def _no_file(path: str | Path) -> InvalidInput:
-    return InvalidInput(
-        f"There is no regular file {printable(Path(path).name)!r} at this path.",
-        code="file_not_found",
-        fix="Check the path; it must name one picture file.",
-    )
-
-
 def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found | Failure]:
     """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out.
 
@@ -491,12 +452,4 @@ def _name_taken(item: _Stored, dataset: Dataset) -> Conflict:
         f"Folder {item.folder!r} of dataset {dataset.name!r} has an image named {item.filename!r}.",
         code="image_exists",
         fix="Upload under another name or folder, or delete the existing image first.",
-    )
-
-
-def _too_large(size: int) -> InvalidInput:
-    return TooLarge(
-        f"The file has {size / 1048576:.1f} MiB; the limit is {MAX_FILE_BYTES // 1048576} MiB.",
-        code="file_too_large",
-        fix="Compress or scale the picture below 50 MiB.",
     )

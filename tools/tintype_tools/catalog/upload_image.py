@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tintype_studio.catalog.ingest import read_image_file
+from tintype_studio.catalog.image_files import read_image_file
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
 from tintype_tools.shapes import DatasetName, ImageShape, VirtualFolder
