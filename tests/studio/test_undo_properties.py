@@ -223,7 +223,10 @@ class Histories(RuleBasedStateMachine):
     @rule(session=sessions, script=st.lists(deeds, min_size=1, max_size=3))
     def work(self, session: str, script: list[tuple[Any, ...]]) -> None:
         who, before = self.act(session), self.state()
-        for deed in script:
+        for number, deed in enumerate(script):
+            # No tool deletes in the middle of its work: a call's uploads, and its saves, are undone as one.
+            if deed[0] == "remove" and {earlier[0] for earlier in script[:number]} & {"add", "save"}:
+                continue
             try:
                 self.do(who, *deed)
             except TintypeError:
@@ -325,7 +328,7 @@ class Histories(RuleBasedStateMachine):
         made = {k[1] for k in call.touched if k[0] == "dataset"}
         return bool(
             later.touched & (call.touched | datasets)
-            or later.wrote & {k[1] for k in call.touched} | later.wrote & call.wrote
+            or (later.wrote | {k[1] for k in later.touched}) & (call.wrote | {k[1] for k in call.touched})
             or (later.datasets | {k[1] for k in later.touched} | {d for _, d in later.logged}) & made
             or {(k, d) for k, d in later.logged & call.logged if k == "classes.set"}
         )

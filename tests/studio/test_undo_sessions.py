@@ -95,6 +95,18 @@ def test_the_undo_of_a_session_that_deleted_its_own_image_is_undone(world: World
     assert world.seen() == after
 
 
+def test_the_undo_of_a_session_that_replaced_an_image_in_its_own_dataset_is_undone(world: World) -> None:
+    """The undo deletes both, the old image and the new one of the same name; only one may come back."""
+    world.studio.datasets.create(world.acts(), name="new")
+    world.add(world.acts(), "1.jpg", "new")
+    world.studio.samples.delete(world.acts(), world.image("1.jpg", "new"))
+    world.add(world.acts(), "1.jpg", "new")
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    world.undo(by)
+    assert world.seen() == after
+
+
 def test_the_undo_of_a_session_that_deleted_its_own_dataset_is_undone(world: World) -> None:
     world.studio.datasets.create(world.acts(), name="new")
     world.add(world.acts(), "1.jpg", "new")
@@ -393,3 +405,15 @@ def test_a_session_with_a_purge_is_undone_from_after_it_on(world: World) -> None
     world.label(later, "b.jpg", world.boxes(1, "bus"))
     assert world.refusal(lambda: world.studio.undo.session(world.acts())).code == "purged"
     assert world.studio.undo.session(world.acts(), restore_point=point).calls == [later.call_id]
+
+
+def test_a_redo_is_not_undone_once_its_call_was_undone_anew(world: World) -> None:
+    """Otherwise two undos of one call stand, and taking back either of them does the call again."""
+    call = world.acts()
+    world.studio.samples.delete(call, world.image("a.jpg"))
+    redo = world.undo(world.undo(call))
+    anew = world.undo(call)
+    assert [c["call_id"] for c in world.undo_refusal(redo).details["calls"]] == [anew.call_id]
+    world.undo(anew)
+    world.undo(redo)
+    assert world.image("a.jpg")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -213,7 +213,17 @@ class Datasets:
 
 
 def put_into_bin(connection: sa.Connection, dataset_row_id: int, now: datetime, call_id: str | None) -> None:
-    """Mark a dataset and its living samples as deleted by a call."""
+    """Mark a dataset and its living samples as deleted by a call.
+
+    What goes with the dataset has its time, which no sample has that the same call deleted before.
+    """
+    before = connection.execute(
+        sa.select(sa.func.max(samples.c.deleted_at)).where(
+            samples.c.dataset_id == dataset_row_id, samples.c.deleted_call == call_id
+        )
+    ).scalar()
+    if before is not None and before >= now:
+        now = before + timedelta(microseconds=1)
     gone = {"deleted_at": now, "deleted_call": call_id}
     connection.execute(sa.update(datasets).where(datasets.c.id == dataset_row_id).values(**gone))
     connection.execute(

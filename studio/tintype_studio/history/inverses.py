@@ -123,11 +123,17 @@ def _restore_dataset(step: Step, row: sa.RowMapping) -> int:
             code="name_taken",
             fix="Delete that dataset first, or undo the call that created it.",
         )
-    # Not always the call that is undone: the deletion may have been undone, and that undone.
-    deleted_by = sa.select(datasets.c.deleted_call).where(datasets.c.id == step.dataset_id).scalar_subquery()
+    # What went with the dataset. Not always by the call that is undone: the deletion may have been undone,
+    # and that undone.
+    whole = sa.select(datasets.c.deleted_call, datasets.c.deleted_at).where(datasets.c.id == step.dataset_id)
+    deleted_by, deleted_at = connection.execute(whole).one()
     connection.execute(
         sa.update(samples)
-        .where(samples.c.dataset_id == step.dataset_id, samples.c.deleted_call == deleted_by)
+        .where(
+            samples.c.dataset_id == step.dataset_id,
+            samples.c.deleted_call.is_not_distinct_from(deleted_by),
+            samples.c.deleted_at == deleted_at,
+        )
         .values(deleted_at=None)
     )
     connection.execute(

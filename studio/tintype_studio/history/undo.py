@@ -202,6 +202,7 @@ def _require_unused(
         dependents.find(connection, rows),
         since=min(row["id"] for row in rows),
     )
+    blocking |= _undone_anew(connection, by_call)
     # Calls that ran side by side are taken back one after the other, so one of them can build on another
     # that is taken back before it. A call that ended before the next one began cannot.
     order = {call_id: place for place, call_id in enumerate(by_call)}
@@ -211,6 +212,25 @@ def _require_unused(
         blocking |= {other for other in found if order.get(other, -1) > order[call_id]}
     if blocking:
         raise dependents.conflict(connection, blocking)
+
+
+def _undone_anew(connection: sa.Connection, by_call: dict[str, list[sa.RowMapping]]) -> set[str]:
+    """For undos of undos: later undos of what would be undone again, so that never two of one call stand."""
+    found: set[str] = set()
+    first, again = changes.alias(), changes.alias()
+    undone = {row["undo_of"] for own in by_call.values() for row in own if row["undo_of"] is not None}
+    for part in batches(sorted(undone)):
+        found |= set(
+            connection.execute(
+                sa.select(first.c.undone_by)
+                .join(
+                    again,
+                    sa.and_(first.c.call_id == again.c.undo_of, first.c.dataset_id == again.c.dataset_id),
+                )
+                .where(again.c.call_id.in_(part), first.c.undone_by.is_not(None), first.c.undone_by != PURGED)
+            ).scalars()
+        )
+    return found - by_call.keys()
 
 
 def _side_by_side(by_call: dict[str, list[sa.RowMapping]]) -> list[str]:
