@@ -245,11 +245,9 @@ class Guards(RuleBasedStateMachine):
     def expected(self, key: int, arguments: tuple[int, str], word: str | None, how: str) -> str:
         """``runs``, ``replay``, or the code of a refusal."""
         kept = self.kept.get((key, word)) if word else None
-        if kept is not None and kept.expires > self.now:
-            if kept.arguments != arguments:
-                return "idempotency_conflict"
-            if kept.call_id is not None:
-                return "replay"
+        # The claim of a call that died stands for nothing, whatever its arguments were.
+        if kept is not None and kept.expires > self.now and kept.call_id is not None:
+            return "replay" if kept.arguments == arguments else "idempotency_conflict"
         if how == "before the hold":
             return "runs"
         if arguments[0] > self.balance + self.refill():
