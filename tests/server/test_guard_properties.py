@@ -431,7 +431,7 @@ class Guards(RuleBasedStateMachine):
             entries = connection.execute(sa.select(ledger_entries).order_by(ledger_entries.c.id)).all()
             account = connection.execute(sa.select(accounts)).one()
             keys = connection.execute(sa.select(api_keys).order_by(api_keys.c.id)).all()
-            assert connection.execute(sa.select(holds.c.id)).all() == []
+            assert connection.execute(sa.select(holds.c.call_id)).all() == []
         assert (account.balance, account.held) == (self.balance, 0)
         assert account.balance == sum(entry.amount for entry in entries)
         assert 0 <= account.allowance_left <= min(account.balance, ALLOWANCE)

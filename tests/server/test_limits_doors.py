@@ -155,7 +155,7 @@ class Live:
         assert eventually(lambda: self.studio.ledger.available(self.owner) == FUNDS)
         assert [e.amount for e in self.studio.ledger.history(self.owner)] == [FUNDS]
         with self.studio.database.read() as connection:
-            assert connection.execute(sa.select(holds.c.id)).all() == []
+            assert connection.execute(sa.select(holds.c.call_id)).all() == []
 
     def _outcomes(self) -> list[str]:
         self.studio.audit.flush()

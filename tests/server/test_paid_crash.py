@@ -221,7 +221,7 @@ def look(runtime: Runtime, tool: str) -> Left:
 
     runtime.studio.audit.flush()
     with runtime.studio.database.read() as connection:
-        assert connection.execute(sa.select(holds.c.id)).all() == []
+        assert connection.execute(sa.select(holds.c.call_id)).all() == []
         account = connection.execute(sa.select(accounts)).one()
         entries = connection.execute(sa.select(ledger_entries)).all()
         assert (account.balance, account.held) == (sum(entry.amount for entry in entries), 0)

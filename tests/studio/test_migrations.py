@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,10 +15,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from tintype_studio import clock
 from tintype_studio.errors import Unavailable
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.migrate import HEAD, MIGRATIONS, current_revision, migrate
-from tintype_studio.storage.tables import metadata
+from tintype_studio.storage.tables import UtcDateTime, metadata
 from tintype_studio.studio import Studio, Workspace
 
 
@@ -34,10 +37,11 @@ def config() -> Config:
     return config
 
 
-def schema(database: Database) -> dict[str, str]:
+def schema(database: Database) -> dict[str, list[str]]:
+    """What each object is made of; a table that was rebuilt may list its constraints in another order."""
     with database.read() as connection:
         rows = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        return {row.name: row.sql for row in rows}
+        return {row.name: sorted(part.strip(" ,") for part in row.sql.split("\n")) for row in rows}
 
 
 def test_an_empty_database_is_brought_to_head(database: Database, tmp_path: Path) -> None:
@@ -117,3 +121,55 @@ def test_a_failed_migration_leaves_the_database_as_it_was(
     monkeypatch.undo()
     migrate(database, tmp_path / "lock")
     assert current_revision(database) == HEAD
+
+
+def test_money_of_running_calls_and_of_today_comes_through_the_leaner_books(
+    database: Database, tmp_path: Path, config: Config
+) -> None:
+    def go(revision: str, verb: Any) -> None:
+        with database.write() as connection:
+            config.attributes["connection"] = connection
+            verb(config, revision)
+
+    go("0002", command.upgrade)
+    now, before = clock.now(), clock.now() - timedelta(days=1, minutes=1)
+    with database.write() as connection:
+        run = connection.execute
+        run(sa.text("INSERT INTO organizations VALUES (1, 'o', 'o', 'o', 'free', :t, NULL)"), {"t": str(now)})
+        run(
+            sa.text(
+                "INSERT INTO api_keys (id, uuid, organization_id, name, prefix, hash, role, created_at)"
+                " VALUES (1, 'k', 1, 'k', 'p', 'h', 'owner', :t)"
+            ),
+            {"t": str(now)},
+        )
+        run(
+            sa.text(
+                "INSERT INTO accounts (organization_id, balance, held, monthly_allowance, allowance_left)"
+                " VALUES (1, 90, 5, 0, 0)"
+            )
+        )
+        run(
+            sa.text("INSERT INTO holds VALUES (1, 1, 1, 'c', 'i', 'o', 5, :t)"),
+            {"t": str(now)},
+        )
+        for number, (amount, at, refund_of) in enumerate(
+            [(-4, now, None), (-8, before, None), (1, now, 1), (2, now, 2)], start=1
+        ):
+            run(
+                sa.text(
+                    "INSERT INTO ledger_entries (id, uuid, organization_id, api_key_id, operation, amount,"
+                    " balance_after, created_at, refund_of) VALUES (:n, 'e' || :n, 1, 1, 'x', :a, 0, :t, :r)"
+                ).bindparams(sa.bindparam("t", type_=UtcDateTime)),
+                {"n": number, "a": amount, "t": at, "r": refund_of},
+            )
+    go("0003", command.upgrade)
+    with database.read() as connection:
+        key = connection.execute(sa.text("SELECT spent_today FROM api_keys")).scalar_one()
+        account = connection.execute(sa.text("SELECT balance, held FROM accounts")).one()
+        entries = connection.execute(sa.text("SELECT count(*), sum(amount) FROM ledger_entries")).one()
+    assert (key, tuple(account), tuple(entries)) == (3, (90, 0), (4, -9))
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), database.write() as connection:
+        connection.execute(sa.text("DELETE FROM ledger_entries"))
+    go("0002", command.downgrade)
+    go("0003", command.upgrade)

@@ -50,6 +50,8 @@ class Category(StrEnum):
     IMAGES = "Images"
     ANNOTATIONS = "Annotations"
     AUTO_ANNOTATE = "Auto-annotate"
+    SEARCH = "Search"
+    JOBS = "Jobs"
     EXPORTS = "Exports"
     CREDITS = "Credits"
     HISTORY = "History"

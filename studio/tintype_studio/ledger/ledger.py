@@ -297,10 +297,14 @@ class Ledger:
             )
             if made is None:
                 return 0
+            back_today = sa.case((api_keys.c.spent_on <= charge["created_at"], amount), else_=0)
             connection.execute(
                 sa.update(api_keys)
                 .where(api_keys.c.id == charge["api_key_id"])
-                .values(credits_used=api_keys.c.credits_used - amount)
+                .values(
+                    credits_used=api_keys.c.credits_used - amount,
+                    spent_today=api_keys.c.spent_today - back_today,
+                )
             )
             return amount
 
@@ -335,11 +339,13 @@ def _settle(connection: sa.Connection, hold: Row, amount: int, description: str 
         "p_amount": charged,
     }
     if charged:
+        now = clock.now()
         values |= {
             "p_uuid": clock.new_id(),
             "p_operation": hold["operation"],
             "p_description": description,
-            "p_now": clock.now(),
+            "p_now": now,
+            "p_midnight": midnight(now),
         }
         statements.INSERT_CHARGE.run(connection, values)
         statements.CHARGE_KEY.run(connection, values)

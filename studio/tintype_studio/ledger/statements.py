@@ -24,20 +24,12 @@ def smaller(one: sa.ColumnElement[int], other: sa.ColumnElement[int]) -> sa.Colu
     return sa.case((one < other, one), else_=other)
 
 
-_charge = ledger_entries.alias("charge")
+_counts_today = sa.and_(api_keys.c.spent_on.is_not(None), api_keys.c.spent_on >= _midnight)
 
-SPENT_TODAY = (
-    sa.select(sa.func.coalesce(-sa.func.sum(ledger_entries.c.amount), 0))
-    .select_from(ledger_entries.outerjoin(_charge, _charge.c.id == ledger_entries.c.refund_of))
-    .where(
-        ledger_entries.c.api_key_id == api_keys.c.id,
-        ledger_entries.c.created_at >= _midnight,
-        sa.or_(_charge.c.id.is_(None), _charge.c.created_at >= _midnight),
-    )
-    .correlate(api_keys)
-    .scalar_subquery()
-)
-"""What the key of the surrounding statement was charged since ``p_midnight``, refunds of that taken off."""
+SPENT_TODAY = sa.case((_counts_today, api_keys.c.spent_today), else_=0)
+"""What a key was charged since ``p_midnight``, refunds of that taken off. A clock that was put back finds
+the later day's charges counted, too.
+"""
 
 HELD = (
     sa.select(sa.func.coalesce(sa.func.sum(holds.c.amount), 0))
@@ -99,7 +91,13 @@ SETTLE_ACCOUNT = Prepared(
 )
 
 CHARGE_KEY = Prepared(
-    sa.update(api_keys).where(api_keys.c.id == _key).values(credits_used=api_keys.c.credits_used + _amount)
+    sa.update(api_keys)
+    .where(api_keys.c.id == _key)
+    .values(
+        credits_used=api_keys.c.credits_used + _amount,
+        spent_today=SPENT_TODAY + _amount,
+        spent_on=sa.case((_counts_today, api_keys.c.spent_on), else_=_midnight),
+    )
 )
 
 INSERT_CHARGE = Prepared(
