@@ -4,7 +4,9 @@
 
 In one process, on SQLite in a temporary folder. A call through the dispatcher is timed in turns with the
 same tool's handler called bare, outside of any call, so that no change is logged either; the difference of
-the medians is what the guards add. Beside it stands a bare echo call on the SDK over HTTP, in the same run.
+the medians is what the guards add. The paid tool works for no time at all; beside it stands one durable
+commit of one row, the least that anything paid for can do. Beside all stands a bare echo call on the SDK
+over HTTP, in the same run.
 
 Then 64 threads make paid calls with 8 keys, in turns with the same calls through the same guards without
 the ledger; afterwards the books are checked to the last credit.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import sys
 import threading
 import time
@@ -47,6 +50,7 @@ from tintype_server.settings import Settings
 from tintype_studio import clock
 from tintype_studio.annotations.geometry import AnnotationList
 from tintype_studio.identity.roles import Role
+from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import accounts, api_keys, holds, ledger_entries
 from tintype_tools.call import Plan, Request
 from tintype_tools.registry import Registry
@@ -160,9 +164,12 @@ def added(made: Bench, rounds: int, calls: int) -> tuple[list[list[str]], dict[s
         studio.documents.save(owner, made.image.id, made.document)
 
     def bare_commit() -> None:
+        # SQLite writes nothing for an update that changes nothing.
         with studio.database.write() as connection:
-            connection.execute(sa.update(accounts).values(balance=accounts.c.balance))
+            one_row.run(connection, {"more": next(numbers)})
 
+    numbers = itertools.count()
+    one_row = Prepared(sa.update(accounts).values(monthly_allowance=sa.bindparam("more")))
     kinds: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "read": (lambda: made.dispatch(made.request("get_dataset", read)), bare_read),
         "write": (lambda: made.dispatch(made.request("save_annotations", save)), bare_save),

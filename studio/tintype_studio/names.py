@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+import orjson
+
 from tintype_studio.errors import InvalidInput
 
 FORBIDDEN_IN_NAMES = "/\\?#%"
@@ -78,6 +80,17 @@ MAX_DEPTH = 64
 
 def json_problem(value: Any) -> str | None:
     """Why a JSON-like value cannot be taken: nested too deep, or text with a lone surrogate."""
+    try:
+        packed = orjson.dumps(value)
+    except TypeError:
+        return _json_problem(value)
+    # Written out, it holds no broken character; and with so few brackets it cannot be too deep.
+    if packed.count(b"[") + packed.count(b"{") <= MAX_DEPTH:
+        return None
+    return _json_problem(value)
+
+
+def _json_problem(value: Any) -> str | None:
     pending: list[tuple[Any, int]] = [(value, 0)]
     while pending:
         item, depth = pending.pop()

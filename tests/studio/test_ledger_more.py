@@ -494,3 +494,24 @@ def test_an_entry_is_never_changed_or_removed(books: Books, verb: str) -> None:
     with refused, write() as connection:
         connection.execute(statement.where(ledger_entries.c.amount == -20))
     assert books.lines() == before
+
+
+def test_a_clock_that_was_days_ahead_does_not_shut_a_key_out(books: Books, at: At) -> None:
+    key = books.key(daily_credit_cap=10)
+    at(MAY + timedelta(days=400))
+    books.pay(10, key)
+    at(MAY)
+    books.pay(10, key)
+    with pytest.raises(PaymentRequired):
+        books.pay(1, key)
+
+
+def test_servers_whose_clocks_differ_around_midnight_share_one_daily_cap(books: Books, at: At) -> None:
+    key = books.key(daily_credit_cap=10)
+    for moment in (MIDNIGHT + timedelta(seconds=1), MIDNIGHT - timedelta(seconds=1)) * 2:
+        at(moment)
+        books.pay(2, key)
+    at(MIDNIGHT + timedelta(hours=1))
+    with pytest.raises(PaymentRequired):
+        books.pay(3, key)
+    books.pay(2, key)

@@ -51,6 +51,8 @@ class RunningCall:
     _principal: Principal | None = None
     _spec: ToolSpec | None = None
     _args: Args | None = None
+    _quote: Quote | None = None
+    _quoted: bool = False
     _deadline: float = 0.0
     _checked_at: float = field(default_factory=time.monotonic)
 
@@ -104,9 +106,12 @@ class RunningCall:
 
     @property
     def quote(self) -> Quote | None:
-        """The exact price of this call; None when it is free."""
-        quote = self.spec.quote(self.args) if self.spec.quote is not None else None
-        return quote if quote is not None and quote.credits > 0 else None
+        """The exact price of this call; None when it is free. It stays what it was when first asked for."""
+        if not self._quoted:
+            quote = self.spec.quote(self.args) if self.spec.quote is not None else None
+            self._quote = quote if quote is not None and quote.credits > 0 else None
+            self._quoted = True
+        return self._quote
 
     @property
     def files(self) -> LocalFiles:

@@ -3,10 +3,15 @@
 A key belongs to one API key and one tool. The first call with it runs; a second one with the same
 arguments gets the stored answer, waiting for it while the first still runs; other arguments are a
 conflict. A call whose process died is taken over by the next attempt.
+
+What an atomic call does is one transaction, so its key needs no row before that: callers of this process
+wait for each other in memory, and of several processes the first to commit wins, the others find their
+work taken back and its answer there.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +25,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.later import Later
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
-from tintype_studio.storage.prepared import Prepared
+from tintype_studio.storage.prepared import Prepared, Row
 from tintype_studio.storage.tables import idempotency_records as records
 from tintype_studio.waiting import Waiters
 
@@ -46,12 +51,19 @@ _STORE = Prepared(
 )
 
 
+Place = tuple[int, str, str]
+"""API key, tool and idempotency key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """The right to run a call under a key."""
 
-    record_id: int
+    record_id: int | None
+    """The claim's row; None for an atomic call, which has none before it commits."""
     call_id: str
+    place: Place
+    fingerprint: str
 
 
 class Idempotency:
@@ -62,6 +74,9 @@ class Idempotency:
         self._later = later
         self._liveness = liveness
         self._waiters = Waiters(MAX_WAITERS)
+        self._running: dict[Place, str] = {}
+        """Fingerprints of this process's atomic calls."""
+        self._lock = threading.Lock()
         self._insert = Prepared(
             database.insert_ignore(records).returning(records.c.id),
             columns=(
@@ -85,17 +100,22 @@ class Idempotency:
         key: str,
         fingerprint: str,
         call_id: str,
+        atomic: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> Ticket | bytes:
         """A ticket when the caller must run the call, or the stored answer of an earlier one.
 
+        ``atomic``: all that the call does is in the transaction in which its answer will be stored.
         ``check`` is called while waiting for an earlier call; it raises to stop.
         """
         _check_key(key)
         self._later.catch_up()
+        place = (principal.key_id, tool, key)
 
         def attempt() -> Ticket | bytes | None:
-            return self._try_claim(principal, tool, key, fingerprint, call_id)
+            if atomic:
+                return self._try_to_run(place, fingerprint, call_id)
+            return self._try_claim(place, fingerprint, call_id)
 
         claimed = cast("Ticket | bytes | None", self._waiters.until(attempt, WAIT_SECONDS, check))
         if claimed is None:
@@ -106,37 +126,65 @@ class Idempotency:
             )
         return claimed
 
-    def _try_claim(
-        self, principal: Principal, tool: str, key: str, fingerprint: str, call_id: str
-    ) -> Ticket | bytes | None:
-        now = clock.now()
-        mine = {"api_key_id": principal.key_id, "tool": tool, "key": key}
-        fresh = {
-            "fingerprint": fingerprint,
-            "call_id": call_id,
-            "instance": self._liveness.instance,
-            "result": None,
-            "created_at": now,
-            "expires_at": now + WINDOW,
-        }
+    def _try_to_run(self, place: Place, fingerprint: str, call_id: str) -> Ticket | bytes | None:
+        with self._lock:
+            running = self._running.get(place)
+            if running is None:
+                self._running[place] = fingerprint
+        if running is not None:
+            if running != fingerprint:
+                raise _conflict(place)
+            return None
+        run = False
+        try:
+            row = self._row(place)
+            if row is None:
+                run = True
+                return Ticket(None, call_id, place, fingerprint)
+            return self._try_claim(place, fingerprint, call_id)
+        finally:
+            if not run:
+                self._leave(place)
+
+    def _leave(self, place: Place) -> None:
+        with self._lock:
+            self._running.pop(place, None)
+
+    def _row(self, place: Place) -> Row | None:
+        key_id, tool, key = place
         with self._db.read() as connection:
-            row = next(
-                iter(_SELECT.all(connection, {f"p_{k}": v for k, v in mine.items()}, alone=True)), None
+            found = _SELECT.all(
+                connection, {"p_api_key_id": key_id, "p_tool": tool, "p_key": key}, alone=True
             )
+        return found[0] if found else None
+
+    def answer(self, ticket: Ticket) -> bytes | None:
+        """The answer that another process stored meanwhile under the ticket's key, if one did.
+
+        ``IdempotencyConflict`` when it was a call with other arguments.
+        """
+        row = self._row(ticket.place)
+        if row is None or row["result"] is None:
+            return None
+        if row["fingerprint"] != ticket.fingerprint:
+            raise _conflict(ticket.place)
+        return bytes(row["result"])
+
+    def _try_claim(self, place: Place, fingerprint: str, call_id: str) -> Ticket | bytes | None:
+        row, now = self._row(place), clock.now()
         if row is not None and row["expires_at"] > now:
             running = row["result"] is None and not self._liveness.is_dead(row["instance"])
             if (running or row["result"] is not None) and row["fingerprint"] != fingerprint:
-                raise IdempotencyConflict(
-                    f"Idempotency key {key[:40]!r} was used for {tool} with other arguments."
-                )
+                raise _conflict(place)
             if row["result"] is not None:
                 return bytes(row["result"])
             if running:
                 return None
+        fresh = self._fresh(place, fingerprint, call_id)
 
         def take(connection: sa.Connection) -> int | None:
             if row is None:
-                made = self._insert.run(connection, {**mine, **fresh}).first
+                made = self._insert.run(connection, fresh).first
                 return made["id"] if made is not None else None
             return connection.execute(
                 sa.update(records)
@@ -147,28 +195,56 @@ class Idempotency:
 
         # Not durable: a claim means nothing without the process that runs the call.
         record_id = self._db.together(take, durable=False)
-        return Ticket(int(record_id), call_id) if record_id is not None else None
+        return Ticket(int(record_id), call_id, place, fingerprint) if record_id is not None else None
 
-    @staticmethod
-    def store(connection: sa.Connection, ticket: Ticket, answer: bytes) -> None:
+    def _fresh(self, place: Place, fingerprint: str, call_id: str) -> dict[str, object]:
+        key_id, tool, key = place
+        now = clock.now()
+        return {
+            "api_key_id": key_id,
+            "tool": tool,
+            "key": key,
+            "fingerprint": fingerprint,
+            "call_id": call_id,
+            "instance": self._liveness.instance,
+            "result": None,
+            "created_at": now,
+            "expires_at": now + WINDOW,
+        }
+
+    def store(self, connection: sa.Connection, ticket: Ticket, answer: bytes) -> None:
         """Keep the answer for later callers, in the transaction of what the call did.
 
         ``Unavailable`` when the key is no longer this call's: then somebody else runs it.
         """
-        kept = _STORE.run(
-            connection, {"p_id": ticket.record_id, "p_call": ticket.call_id, "p_answer": answer}
-        ).changed
+        if ticket.record_id is None:
+            row = self._fresh(ticket.place, ticket.fingerprint, ticket.call_id) | {"result": answer}
+            kept = self._insert.run(connection, row).first is not None
+        else:
+            values = {"p_id": ticket.record_id, "p_call": ticket.call_id, "p_answer": answer}
+            kept = _STORE.run(connection, values).changed > 0
         if not kept:
             raise Unavailable(
                 "Another call took over this idempotency key; nothing was changed.", code="claim_lost"
             )
 
+    def done(self, ticket: Ticket) -> None:
+        """The call's transaction is over; whoever waits for it looks for its answer."""
+        if ticket.record_id is None:
+            self._leave(ticket.place)
+
     def forget_later(self, ticket: Ticket) -> None:
         """Give the key back now, or at the next chance; never raises."""
-        self._later.do(lambda: self.forget(ticket))
+        if ticket.record_id is None:
+            self._leave(ticket.place)
+        else:
+            self._later.do(lambda: self.forget(ticket))
 
     def forget(self, ticket: Ticket) -> None:
         """Give the key back: the call failed without effect and may be tried again."""
+        if ticket.record_id is None:
+            self._leave(ticket.place)
+            return
         with self._db.write(durable=False) as connection:
             connection.execute(
                 sa.delete(records).where(
@@ -180,6 +256,12 @@ class Idempotency:
         """Drop expired records."""
         with self._db.write() as connection:
             connection.execute(sa.delete(records).where(records.c.expires_at <= clock.now()))
+
+
+def _conflict(place: Place) -> IdempotencyConflict:
+    return IdempotencyConflict(
+        f"Idempotency key {place[2][:40]!r} was used for {place[1]} with other arguments."
+    )
 
 
 def _check_key(key: str) -> None:

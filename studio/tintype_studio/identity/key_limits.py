@@ -20,8 +20,7 @@ from tintype_studio.errors import Forbidden, InvalidInput
 from tintype_studio.identity.roles import Role, parse_role
 from tintype_studio.identity.tiers import Tier
 from tintype_studio.ledger import allowance
-from tintype_studio.ledger.calendar import midnight
-from tintype_studio.ledger.statements import LEFT_IN_TOTAL, LEFT_TODAY
+from tintype_studio.ledger.statements import LEFT_IN_TOTAL, LEFT_TODAY, day_of
 from tintype_studio.names import clean_name, printable
 from tintype_studio.storage.tables import api_keys
 
@@ -182,7 +181,7 @@ def hand_over(
             credit_cap=api_keys.c.credit_cap - total,
             daily_credit_cap=api_keys.c.daily_credit_cap - daily,
         ),
-        {"p_midnight": midnight(clock.now())},
+        day_of(clock.now()),
     ).rowcount
     if not taken:
         raise Forbidden(

@@ -19,7 +19,6 @@ from tintype_studio.identity.permissions import require
 from tintype_studio.later import Later
 from tintype_studio.ledger import allowance, statements
 from tintype_studio.ledger.amounts import MOST, whole_credits
-from tintype_studio.ledger.calendar import midnight
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.prepared import Row
@@ -79,7 +78,7 @@ class Ledger:
             sa.select(statements.LEFT_IN_TOTAL, statements.LEFT_TODAY).where(
                 api_keys.c.id == principal.key_id
             ),
-            {"p_midnight": midnight(clock.now())},
+            statements.day_of(clock.now()),
         ).one()
         left += [cap for cap in caps if cap is not None]
         return max(0, min(int(part) for part in left))
@@ -217,7 +216,7 @@ class Ledger:
             "p_operation": operation,
             "p_amount": amount,
             "p_now": now,
-            "p_midnight": midnight(now),
+            **statements.day_of(now),
         }
 
         def insert(connection: sa.Connection) -> None:
@@ -297,7 +296,8 @@ class Ledger:
             )
             if made is None:
                 return 0
-            back_today = sa.case((api_keys.c.spent_on <= charge["created_at"], amount), else_=0)
+            today = statements.smaller(api_keys.c.spent_today, sa.literal(amount))
+            back_today = sa.case((api_keys.c.spent_on <= charge["created_at"], today), else_=0)
             connection.execute(
                 sa.update(api_keys)
                 .where(api_keys.c.id == charge["api_key_id"])
@@ -345,7 +345,7 @@ def _settle(connection: sa.Connection, hold: Row, amount: int, description: str 
             "p_operation": hold["operation"],
             "p_description": description,
             "p_now": now,
-            "p_midnight": midnight(now),
+            **statements.day_of(now),
         }
         statements.INSERT_CHARGE.run(connection, values)
         statements.CHARGE_KEY.run(connection, values)

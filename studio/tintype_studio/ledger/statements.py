@@ -5,8 +5,11 @@ The conditions that keep the books right stand in these texts: an update that ch
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import sqlalchemy as sa
 
+from tintype_studio.ledger.calendar import midnight
 from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import UtcDateTime, accounts, api_keys, holds, ledger_entries
 
@@ -17,6 +20,13 @@ _amount = sa.bindparam("p_amount", type_=sa.BigInteger)
 _held = sa.bindparam("p_held", type_=sa.BigInteger)
 _now = sa.bindparam("p_now", type_=UtcDateTime)
 _midnight = sa.bindparam("p_midnight", type_=UtcDateTime)
+_next_midnight = sa.bindparam("p_next_midnight", type_=UtcDateTime)
+
+
+def day_of(moment: datetime) -> dict[str, datetime]:
+    """Parameters of the day that a moment (aware, UTC) lies in."""
+    began = midnight(moment)
+    return {"p_midnight": began, "p_next_midnight": began + timedelta(days=1)}
 
 
 def smaller(one: sa.ColumnElement[int], other: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
@@ -24,11 +34,14 @@ def smaller(one: sa.ColumnElement[int], other: sa.ColumnElement[int]) -> sa.Colu
     return sa.case((one < other, one), else_=other)
 
 
-_counts_today = sa.and_(api_keys.c.spent_on.is_not(None), api_keys.c.spent_on >= _midnight)
+_is_today = sa.and_(
+    api_keys.c.spent_on.is_not(None), api_keys.c.spent_on >= _midnight, api_keys.c.spent_on <= _next_midnight
+)
 
-SPENT_TODAY = sa.case((_counts_today, api_keys.c.spent_today), else_=0)
-"""What a key was charged since ``p_midnight``, refunds of that taken off. A clock that was put back finds
-the later day's charges counted, too.
+SPENT_TODAY = sa.case((_is_today, api_keys.c.spent_today), else_=0)
+"""What a key was charged since ``p_midnight``, refunds of that taken off. Of servers whose clocks differ
+around midnight the one that is behind counts to the day that the other has begun; a day further ahead came
+from a clock that was wrong, and counts no more.
 """
 
 HELD = (
@@ -43,7 +56,7 @@ LEFT_IN_TOTAL = api_keys.c.credit_cap - api_keys.c.credits_used - HELD
 """Credits that a key's total cap leaves; null for a key without one."""
 
 LEFT_TODAY = api_keys.c.daily_credit_cap - SPENT_TODAY - HELD
-"""Credits that a key's daily cap leaves; null for a key without one. Needs ``p_midnight``."""
+"""Credits that a key's daily cap leaves; null for a key without one. Needs ``day_of``."""
 
 HOLD_IN_ACCOUNT = Prepared(
     sa.update(accounts)
@@ -96,7 +109,7 @@ CHARGE_KEY = Prepared(
     .values(
         credits_used=api_keys.c.credits_used + _amount,
         spent_today=SPENT_TODAY + _amount,
-        spent_on=sa.case((_counts_today, api_keys.c.spent_on), else_=_midnight),
+        spent_on=sa.case((_is_today, api_keys.c.spent_on), else_=_midnight),
     )
 )
 

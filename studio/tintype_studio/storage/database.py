@@ -73,6 +73,7 @@ class Database:
         self._durable = self.engine
         self._relaxed = self.engine.execution_options(tintype_relaxed=True)
         self._readers = self.engine.execution_options(tintype_readonly=True)
+        self._idle: deque[sa.Connection] = deque()
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
@@ -169,8 +170,31 @@ class Database:
             with _plain_errors():
                 yield unit.connection()
             return
-        with _plain_errors(), self._readers.connect() as connection:
+        with _plain_errors(), self._reader() as connection:
             yield connection
+
+    @contextmanager
+    def _reader(self) -> Iterator[sa.Connection]:
+        if not self.is_sqlite:
+            with self._readers.connect() as connection:
+                yield connection
+            return
+        # As for the writer: what the pool does around a short read takes longer than the read.
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._readers.connect()
+        try:
+            yield connection
+            if connection.in_transaction():
+                connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._idle) < POOL_SIZE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     @contextmanager
     def unit_of_work(self, *, rehearsal: bool = False) -> Iterator[Unit]:
@@ -216,6 +240,8 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
 

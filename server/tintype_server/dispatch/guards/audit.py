@@ -38,10 +38,14 @@ SECRET_ARGUMENTS = frozenset(
         "token",
     }
 )
-SECRET_TEXT = re.compile(r"(pk_live_|cft_|invite_)[A-Za-z0-9_-]{20,}")
+SECRET_PREFIXES = ("pk_live_", "cft_", "invite_")
+SECRET_TEXT = re.compile(rf"({'|'.join(SECRET_PREFIXES)})[A-Za-z0-9_-]{{20,}}")
 """Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
+SUSPECTS = tuple(word.encode() for word in (*SECRET_ARGUMENTS, *SECRET_PREFIXES))
 MAX_BYTES = 4096
 """Of one call's arguments as JSON."""
+SHORT_BYTES = 1024
+"""Arguments up to this size are kept whole."""
 MAX_TEXT = 200
 MAX_KEYS = 50
 MAX_ITEMS = 10
@@ -158,7 +162,24 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
 
 def redact(arguments: Any) -> str:
     """Arguments as JSON text of ``MAX_BYTES`` at most, without secrets; ``…`` stands where it was cut."""
+    whole = _whole(arguments)
+    if whole is not None:
+        return whole
     return orjson.dumps(_short(arguments, 0, _Room(MAX_BYTES - MAX_DEPTH * MARK_BYTES))).decode()
+
+
+def _whole(arguments: Any) -> str | None:
+    """The arguments as they are, if they are few and nothing in them may have to be taken out or cut."""
+    try:
+        packed = orjson.dumps(arguments)
+    except TypeError:
+        return None
+    if len(packed) > SHORT_BYTES:
+        return None
+    lower = packed.lower().replace(b"-", b"_")
+    if any(word in lower for word in SUSPECTS) or max(map(len, packed.split(b'"'))) > MAX_TEXT:
+        return None
+    return packed.decode()
 
 
 class _Room:

@@ -16,11 +16,7 @@ MAX_SESSION = 64
 
 def authenticate(call: RunningCall, proceed: Next) -> Outcome:
     """Refuse a missing, unknown, revoked or expired key, and a session that is none."""
-    principal = replace(
-        call.studio.keys.authenticate(call.request.api_key),
-        call_id=call.id,
-        tool=printable(call.request.tool[:80]),
-    )
+    principal = call.studio.keys.authenticate(call.request.api_key)
     # From here on the call is somebody's, however it ends.
     call.principal = principal
     try:
@@ -29,7 +25,8 @@ def authenticate(call: RunningCall, proceed: Next) -> Outcome:
         if not call.request.counted:  # the guard that counts comes later
             call.studio.rate_limits.admit(principal)
         raise
-    call.principal = replace(principal, session=session)
+    tool = printable(call.request.tool[:80])
+    call.principal = replace(principal, call_id=call.id, tool=tool, session=session)
     return proceed(call)
 
 

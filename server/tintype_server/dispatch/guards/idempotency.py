@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tintype_server.dispatch.fingerprint import fingerprint
 from tintype_server.dispatch.running import Next, RunningCall
+from tintype_studio.errors import TintypeError
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
 
@@ -26,11 +27,11 @@ def idempotency(call: RunningCall, proceed: Next) -> Outcome:
         key=key,
         fingerprint=fingerprint(call.args.model_dump(mode="json")),
         call_id=call.id,
+        atomic=call.spec.atomic,
         check=call.check,
     )
     if isinstance(claimed, bytes):
-        stored = orjson.loads(claimed)
-        return Outcome(stored["call_id"], stored["value"], credits=stored["credits"], replayed=True)
+        return _replay(claimed)
 
     def store(connection: sa.Connection, outcome: Outcome) -> Outcome:
         answer = {"call_id": call.id, "value": outcome.value, "credits": outcome.credits}
@@ -39,7 +40,18 @@ def idempotency(call: RunningCall, proceed: Next) -> Outcome:
 
     call.at_commit.append(store)
     try:
-        return proceed(call)
-    except BaseException:
+        outcome = proceed(call)
+    except BaseException as error:
         service.forget_later(claimed)
-        raise
+        # Another process may have done the same meanwhile, which is then why this one could not.
+        answer = service.answer(claimed) if isinstance(error, TintypeError) else None
+        if answer is None:
+            raise
+        return _replay(answer)
+    service.done(claimed)
+    return outcome
+
+
+def _replay(answer: bytes) -> Outcome:
+    stored = orjson.loads(answer)
+    return Outcome(stored["call_id"], stored["value"], credits=stored["credits"], replayed=True)

@@ -1,5 +1,7 @@
 """Leaner books: fewer pages to write for every paid call."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -88,7 +90,7 @@ def _entries_unique(*, unique: bool) -> None:
         op.execute(statement)
 
 
-def _holds(*own: sa.schema.SchemaItem, **options: object) -> None:
+def _holds(*own: sa.schema.SchemaItem, **options: Any) -> None:
     """Make the table anew; what it held is given back to the accounts."""
     op.execute("UPDATE accounts SET held = 0")
     op.drop_table("holds")
