@@ -216,6 +216,7 @@ class Guards(RuleBasedStateMachine):
         self.done: dict[str, int] = {}
         """What each call that happened cost."""
         self.charges: dict[str, Charge] = {}
+        self.day: dict[int, tuple[datetime, int]] = {}
         self.kept: dict[tuple[int, str], Kept] = {}
         self.references: dict[str, int] = {}
         self.outcomes: Counter[tuple[str, bool]] = Counter()
@@ -231,8 +232,17 @@ class Guards(RuleBasedStateMachine):
         return ALLOWANCE - account.allowance_left if due else 0
 
     def spent_today(self, key: int) -> int:
-        midnight = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return sum(c.amount for c in self.charges.values() if c.key == key and c.at >= midnight)
+        """A clock that is put back by a day finds the later day's charges counted; by more, none."""
+        began, spent = self.day.get(key, (self.midnight(), 0))
+        return spent if timedelta(0) <= began - self.midnight() <= timedelta(days=1) else 0
+
+    def spend_today(self, key: int, amount: int) -> None:
+        spent, (began, _) = self.spent_today(key), self.day.get(key, (self.midnight(), 0))
+        counted = timedelta(0) <= began - self.midnight() <= timedelta(days=1)
+        self.day[key] = (began if counted else self.midnight(), spent + amount)
+
+    def midnight(self) -> datetime:
+        return self.now.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def within_key(self, key: int) -> int:
         """What the key's own cap leaves."""
@@ -345,6 +355,7 @@ class Guards(RuleBasedStateMachine):
             self.balance -= price
             if price:
                 self.charges[kept.call_id] = Charge(key, price, self.now)
+                self.spend_today(key, price)
         if word:
             self.kept[key, word] = kept
 

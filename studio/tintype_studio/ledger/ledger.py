@@ -136,12 +136,12 @@ class Ledger:
                 .mappings()
                 .one()
             )
-        if before["amount"] != amount:
-            raise Conflict(
-                f"Reference {reference!r} stands for a grant of {before['amount']} credits.",
-                code="reference_used",
-                fix="Use a new reference for another grant.",
-            )
+            if before["amount"] != amount:  # inside: a refill that was due is not booked by a refusal
+                raise Conflict(
+                    f"Reference {reference!r} stands for a grant of {before['amount']} credits.",
+                    code="reference_used",
+                    fix="Use a new reference for another grant.",
+                )
         return _entry(before)
 
     def _add_entry(
