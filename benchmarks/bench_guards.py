@@ -80,7 +80,7 @@ def paid_tool() -> ToolSpec:
         result=PaidResult,
         required_role=Role.MEMBER,
         credit_cost=1,
-        quote=lambda _args: Quote("bench", 1),
+        quote=lambda _args, _call: Quote("bench", 1),
         plan=lambda _args, _call: Plan(),
         idempotent=False,
         effect=Effect.SPEND,

@@ -20,7 +20,19 @@ def open_studio(settings: Settings) -> Studio:
     Whatever keeps it from opening (a home that is a file, a full disk, a wrong URL) is a ``TintypeError``.
     """
     try:
-        return Studio(Workspace(settings.home, settings.database_url, settings.blob_url))
+        return Studio(
+            Workspace(
+                settings.home,
+                settings.database_url,
+                settings.blob_url,
+                embedder_model=settings.embedder_model,
+                detector_model=settings.detector_model,
+                vision_api=settings.vision_api,
+                vision_model=settings.vision_model,
+                sam_model=settings.sam_model,
+                worker_processes=settings.worker_processes,
+            )
+        )
     except TintypeError:
         raise
     except OSError as error:

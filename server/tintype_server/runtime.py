@@ -106,6 +106,8 @@ def create_toolkit(
     if max_response_tokens is not None:
         settings = replace(settings, max_response_tokens=max_response_tokens)
     runtime = Runtime.open(settings)
+    runtime.studio.search.indexer.start()
+    runtime.studio.jobs.supervisor.resume()
     key = runtime.local_api_key()
     principal = runtime.studio.keys.authenticate(key)
     new_request = partial(

@@ -13,6 +13,7 @@ from tintype_studio.errors import InvalidInput
 from tintype_studio.names import printable
 
 DEFAULT_RESPONSE_TOKENS = 25_000
+EVERY_TOOLSET = "all"
 SWITCHES = {"1": True, "true": True, "0": False, "false": False}
 DEFAULT_CONFIRM_ABOVE = 100
 DEFAULT_CALL_SECONDS = 900
@@ -38,7 +39,8 @@ class Settings:
     max_response_tokens: int = DEFAULT_RESPONSE_TOKENS
     """Response budget of a call; 0 switches the cap off."""
     toolsets: tuple[str, ...] | None = None
-    """Toolsets to offer, comma-separated. Default: all."""
+    """Toolsets to offer, comma-separated, or ``all``. Default: every tool can be called, the core ones are
+    listed."""
     confirm_by: str = "token"
     """Who may confirm a call that needs it: ``token`` (whoever repeats it with the token it got), or
     ``human`` (only a person, by approval queue or elicitation)."""
@@ -46,6 +48,19 @@ class Settings:
     """A call that costs more whole credits than this needs confirmation."""
     call_seconds: float = DEFAULT_CALL_SECONDS
     """How long a call may run, in seconds."""
+    worker_processes: int | None = None
+    """Child processes that do the work of jobs. Default: one per core."""
+    embedder_model: str | None = None
+    """SigLIP model for similarity: a local folder or a hub id (extra ``embed``). Default: no weights."""
+    sam_model: str | None = None
+    """SAM-family model for prompts: a local folder or a hub id (extra ``sam``). Default: no weights."""
+    detector_model: str | None = None
+    """Open-vocabulary detector: a local folder or a hub id (extra ``openvocab``). Default: none."""
+    vision_api: str | None = None
+    """``anthropic`` or ``openai``: send pictures to that provider's vision model where no engine of this
+    machine can find a class. Default: nothing leaves the house."""
+    vision_model: str | None = None
+    """Name of that vision model. Default: the provider's usual one here."""
     top_up_url: str | None = None
     """Where people buy credits; told to whoever runs out. Default: the command for owners."""
 
@@ -90,6 +105,14 @@ class Settings:
                 "CONFIRM_ABOVE_CREDITS", get("CONFIRM_ABOVE_CREDITS"), DEFAULT_CONFIRM_ABOVE, least=0
             ),
             call_seconds=_whole_number("CALL_SECONDS", get("CALL_SECONDS"), DEFAULT_CALL_SECONDS, least=1),
+            worker_processes=_whole_number("WORKER_PROCESSES", get("WORKER_PROCESSES"), 0, least=1) or None,
+            embedder_model=get("EMBEDDER_MODEL"),
+            sam_model=get("SAM_MODEL"),
+            detector_model=get("DETECTOR_MODEL"),
+            vision_api=_one_of("VISION_API", get("VISION_API"), ("anthropic", "openai"))
+            if get("VISION_API")
+            else None,
+            vision_model=get("VISION_MODEL"),
             top_up_url=get("TOP_UP_URL"),
             log_format=_one_of("LOG_FORMAT", get("LOG_FORMAT"), ("text", "json")),
             metrics=_yes_or_no("METRICS", get("METRICS")),
@@ -126,11 +149,13 @@ class Settings:
 
 
 def parse_toolsets(text: str) -> tuple[str, ...]:
-    """Toolset names of a comma-separated list; an unknown name, or none at all, is an error."""
+    """Toolset names of a comma-separated list, or all for ``all``; an unknown name, or none, is an error."""
     from tintype_tools.snapshot import load_snapshot
 
     known = sorted({tool["toolset"] for tool in load_snapshot()["tools"]})
     names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if names == (EVERY_TOOLSET,):
+        return tuple(known)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise InvalidInput(

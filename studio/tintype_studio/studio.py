@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tintype_studio.annotations.classes import Classes
 from tintype_studio.annotations.documents import Documents
+from tintype_studio.annotations.review import Review
 from tintype_studio.approvals.service import Approvals
 from tintype_studio.catalog.bin import RecycleBin
 from tintype_studio.catalog.datasets import Datasets
@@ -25,15 +26,18 @@ from tintype_studio.identity.bootstrap import ensure_local_organization
 from tintype_studio.identity.invites import Invites
 from tintype_studio.identity.keys import Keys
 from tintype_studio.identity.organizations import Organizations
+from tintype_studio.jobs.service import Jobs
 from tintype_studio.later import Later
 from tintype_studio.ledger.ledger import Ledger
 from tintype_studio.limits.concurrency import Concurrency
 from tintype_studio.limits.rate import RateLimits
+from tintype_studio.search.service import Search
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.migrate import migrate
 from tintype_studio.storage.signing import Signer, load_secret
+from tintype_studio.vision.detect.chain import Detectors, DetectorSettings
 from tintype_studio.vision.prompts import Prompts
 
 
@@ -44,6 +48,18 @@ class Workspace:
     home: Path
     database_url: str | None = None
     blob_url: str | None = None
+    embedder_model: str | None = None
+    """Folder or hub id of the SigLIP model for similarity; None for the embedded descriptor."""
+    sam_model: str | None = None
+    """Folder or hub id of the SAM-family model for prompts; None for the embedded engine."""
+    detector_model: str | None = None
+    """Folder or hub id of the open-vocabulary detector; None for none."""
+    vision_api: str | None = None
+    """``anthropic`` or ``openai``: a vision model there may be sent pictures; None for none."""
+    vision_model: str | None = None
+    """Its name; None for the provider's usual one."""
+    worker_processes: int | None = None
+    """Child processes that do the work of jobs; None for one per core."""
 
 
 class Studio:
@@ -56,6 +72,7 @@ class Studio:
         home = workspace.home
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.home = home
+        self.workspace = workspace
         scratch = home / "tmp"
         scratch.mkdir(exist_ok=True)
         self.signer = Signer(load_secret(home))
@@ -72,7 +89,10 @@ class Studio:
         self.ledger = Ledger(self.database, self.liveness, self.later)
         self.datasets = Datasets(self.database)
         self.samples = Samples(self.database, self.blobs)
-        self.ingest = Ingest(self.database, self.blobs, self.samples)
+        self.search = Search(
+            self.database, self.blobs, self.samples, home / "search", model=workspace.embedder_model
+        )
+        self.ingest = Ingest(self.database, self.blobs, self.samples, self.search.indexer.uploading)
         self.classes = Classes(self.database, self.datasets)
         self.documents = Documents(self.database, self.samples)
         self.exports = Exports(
@@ -84,7 +104,16 @@ class Studio:
             self.documents,
             scratch,
         )
-        self.prompts = Prompts()
+        self.prompts = Prompts(workspace.sam_model)
+        self.detectors = Detectors(
+            self.database,
+            self.blobs,
+            workspace.blob_url or str((home / "blobs").resolve()),
+            self.samples,
+            self.documents,
+            DetectorSettings(workspace.detector_model, workspace.vision_api, workspace.vision_model),
+        )
+        self.review = Review(self.database, self.samples, self.documents)
         self.recycle_bin = RecycleBin(self.database, self.blobs)
         self.changes = Changes(self.database)
         self.undo = Undo(self.database)
@@ -94,6 +123,7 @@ class Studio:
         self.audit = Audit(self.database)
         self.idempotency = Idempotency(self.database, self.liveness, self.later)
         self.results = Results(self.database)
+        self.jobs = Jobs(self)
         self.settle()
 
     def settle(self) -> None:
@@ -109,10 +139,16 @@ class Studio:
         self.approvals.sweep()
         self.rate_limits.sweep()
         self.recycle_bin.sweep()
+        self.jobs.sweep()
         self.liveness.sweep()
+        self.search.indexer.wake()
 
     def close(self) -> None:
         """Flush and release everything."""
+        with contextlib.suppress(Exception):
+            self.search.close()
+        with contextlib.suppress(Exception):
+            self.jobs.close()
         with contextlib.suppress(Exception):
             self.audit.close()
         with contextlib.suppress(Exception):

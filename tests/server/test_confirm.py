@@ -61,7 +61,7 @@ class Spender:
             result=SpendResult,
             required_role=Role.MEMBER,
             credit_cost=5,
-            quote=lambda args: Quote("probe", args.credits + self.dearer_by),
+            quote=lambda args, _call: Quote("probe", args.credits + self.dearer_by),
             idempotent=False,
             effect=Effect.SPEND,
             plan=lambda args, _call: Plan((Affected("probe.run", 1),)),

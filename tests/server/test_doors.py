@@ -261,6 +261,92 @@ def use_auto_annotate_box(door: Door, world: World) -> None:
     assert world.make("get_credit_balance")["credits_remaining"] == before - 1
 
 
+def use_auto_annotate_point(door: Door, world: World) -> None:
+    arguments = {
+        "dataset_name": world.dataset,
+        "image_filename": "scene.png",
+        "x": 75,
+        "y": 65,
+        "score_threshold": 0.2,
+    }
+    (annotation,) = door.call("auto_annotate_point", arguments).value["annotations"]
+    assert abs(annotation["bounding_box"]["x"] - 50) <= 3
+
+
+def use_auto_annotate_text(door: Door, world: World) -> None:
+    """Nothing can find a class of which there is no example; the refusal says what would."""
+    arguments = {"dataset_name": world.dataset, "image_filename": "scene.png", "text_prompt": "square"}
+    with pytest.raises(Refused) as refused:
+        door.call("auto_annotate_text", arguments)
+    assert refused.value.shape["code"] == "needs_engine"
+    assert "save_annotations" in refused.value.shape["fix"]
+
+
+def use_auto_annotate_dataset(door: Door, world: World) -> None:
+    """A job whose only image is labelled already passes it over, and costs nothing."""
+    world.label(3)
+    before = world.make("get_credit_balance")["credits_remaining"]
+    arguments = {"dataset_name": world.dataset, "classes": [{"name": "sign", "output_type": "bbox"}]}
+    value = door.call("auto_annotate_dataset", arguments).value
+    assert (value["job"]["status"], value["images_skipped"], value["images_processed"]) == ("completed", 1, 0)
+    assert world.make("get_credit_balance")["credits_remaining"] == before
+
+
+def _draft(world: World) -> None:
+    """Two annotations of an engine that nobody has looked at, and one of a person."""
+    drafts = [
+        {**BOX, "id": f"d{n}", "confidence": c, "created_by": "test", "attributes": [{"review": "draft"}]}
+        for n, c in enumerate((0.4, 0.9))
+    ]
+    world.make("save_annotations", image_uuid=world.image["id"], annotations=[BOX, *drafts])
+
+
+def use_accept_annotations(door: Door, world: World) -> None:
+    _draft(world)
+    arguments = {"dataset_name": world.dataset, "min_confidence": 0.5}
+    value = door.call("accept_annotations", arguments).value
+    assert value == {"images": 1, "annotations": 1, "by_class": {"sign": 1}, "left": 1}
+
+
+def use_reject_annotations(door: Door, world: World) -> None:
+    _draft(world)
+    arguments = {"image_uuid": world.image["id"], "annotation_ids": ["d0"]}
+    value = door.call("reject_annotations", arguments).value
+    assert (value["annotations"], value["left"]) == (1, 1)
+    left = world.make("get_annotations", image_uuid=world.image["id"])["annotations"]
+    assert [a["id"] for a in left] == ["a1", "d1"]
+
+
+def use_search_by_tag(door: Door, world: World) -> None:
+    world.label()
+    arguments = {"dataset_name": world.dataset, "objects": ["sign"], "attributes": ["landscape"]}
+    (image,) = door.call("search_by_tag", arguments).value["images"]
+    assert (image["id"], image["image_auto_tags"]["objects"]) == (world.image["id"], ["sign"])
+
+
+def _double(world: World) -> str:
+    """A second, smaller copy of the picture; its id."""
+    picture = Image.open(world.folder / "scene.png").convert("RGB")
+    picture.resize((120, 90)).save(world.folder / "twin.jpg", quality=80)
+    arguments = {"dataset_name": world.dataset, "file_path": str(world.folder / "twin.jpg")}
+    return str(world.make("upload_image", **arguments)["id"])
+
+
+def use_search_by_similarity(door: Door, world: World) -> None:
+    twin = _double(world)
+    reply = door.call("search_by_similarity", {"image_id": world.image["id"], "contact_sheet": True})
+    first = reply.value["images"][0]
+    assert first["id"] == twin
+    assert 0.8 < first["similarity"] <= 1
+    assert len(reply.pictures) == 1
+
+
+def use_find_duplicates(door: Door, world: World) -> None:
+    twin = _double(world)
+    (group,) = door.call("find_duplicates", {"dataset_name": world.dataset}).value["groups"]
+    assert (group["keep"]["id"], [d["id"] for d in group["duplicates"]]) == (world.image["id"], [twin])
+
+
 def use_preview_image(door: Door, world: World) -> None:
     world.label()
     reply = door.call("preview_image", {"image_uuid": world.image["id"], "max_side": 64})
@@ -316,6 +402,34 @@ def use_read_more(door: Door, world: World) -> None:
         ids += [a["id"] for a in more["items"]]
         cut = next(iter(more.get("_truncated", {}).get("cuts", [])), None)
     assert ids == [f"a{n}" for n in range(200)]
+
+
+def use_verify_dataset(door: Door, world: World) -> None:
+    value = door.call("verify_dataset", {"dataset_name": world.dataset}).value
+    assert (value["job"]["status"], value["images_read"], value["damaged"]) == ("completed", 1, [])
+
+
+def use_get_job(door: Door, world: World) -> None:
+    job = world.make("verify_dataset", dataset_name=world.dataset, wait_seconds=0)["job"]
+    value = door.call("get_job", {"job_id": job["job_id"], "wait_seconds": 30}).value
+    assert (value["job"]["status"], value["result"]) == ("completed", {"images": 1, "damaged": 0})
+
+
+def use_list_jobs(door: Door, world: World) -> None:
+    job = world.make("verify_dataset", dataset_name=world.dataset)["job"]
+    value = door.call("list_jobs", {"dataset_name": world.dataset}).value
+    assert [each["job_id"] for each in value["jobs"]] == [job["job_id"]]
+
+
+def use_cancel_job(door: Door, world: World) -> None:
+    job_id = world.make("verify_dataset", dataset_name=world.dataset, wait_seconds=0)["job"]["job_id"]
+    try:
+        cancelled = door.call("cancel_job", {"job_id": job_id}).value["job"]
+        assert cancelled["status"] == "cancelled" or cancelled["cancelling"]
+    except Refused as refused:  # one image takes no time
+        assert refused.shape["code"] == "job_ended"  # noqa: PT017
+    ended = world.make("get_job", job_id=job_id, wait_seconds=30)["job"]["status"]
+    assert ended in {"cancelled", "completed"}
 
 
 def door_name_of(site: Site, door: Door) -> str:

@@ -145,13 +145,57 @@ def for_undo_session(world: World) -> dict[str, Any]:
     return {"session": "other"}
 
 
+def for_verify(world: World) -> dict[str, Any]:
+    world.runtime.studio.jobs.supervisor.enabled = False  # nobody need do it
+    return {"dataset_name": "signs", "wait_seconds": 0}
+
+
+def for_cancel_job(world: World) -> dict[str, Any]:
+    return {"job_id": world.live("verify_dataset", for_verify(world)).value["job"]["job_id"]}
+
+
+POINT = {"dataset_name": "signs", "image_filename": "a.png", "x": 75, "y": 65, "score_threshold": 0.2}
+
+
+def for_review(world: World) -> dict[str, Any]:
+    draft = {**BOX, "id": "d", "confidence": 0.9, "attributes": [{"review": "draft"}]}
+    world.live("save_annotations", {"image_uuid": world.image().id, "annotations": [BOX, draft]})
+    return {"dataset_name": "signs"}
+
+
+def for_text(world: World) -> dict[str, Any]:
+    """Three accepted squares are enough to learn from."""
+    learned(world)
+    return {"dataset_name": "signs", "image_filename": "new.jpg", "text_prompt": "sign"}
+
+
+def for_dataset(world: World) -> dict[str, Any]:
+    world.runtime.studio.jobs.supervisor.enabled = False  # nobody need do it
+    learned(world)
+    return {"dataset_name": "signs", "classes": [{"name": "sign"}], "wait_seconds": 0}
+
+
+def learned(world: World) -> None:
+    boxes = [
+        {**BOX, "id": f"b{n}", "bounding_box": {"x": 50 + n, "y": 40, "w": 50, "h": 50}} for n in range(3)
+    ]
+    world.live("save_annotations", {"image_uuid": world.image().id, "annotations": boxes})
+    upload(world, "signs")
+
+
 READY: dict[str, Callable[[World], dict[str, Any]]] = {
+    "accept_annotations": for_review,
+    "reject_annotations": for_review,
+    "auto_annotate_point": lambda w: POINT,
+    "auto_annotate_text": for_text,
+    "auto_annotate_dataset": for_dataset,
     "auto_annotate_box": lambda w: {
         "dataset_name": "signs",
         "image_filename": "a.png",
         "box": {"x": 45, "y": 35, "w": 60, "h": 60},
         "name": "square",
     },
+    "cancel_job": for_cancel_job,
     "confirm_call": for_confirm_call,
     "create_dataset": lambda w: {"name": "new"},
     "create_export": lambda w: {"dataset_name": "signs", "name": "e", "format": "coco"},
@@ -169,6 +213,7 @@ READY: dict[str, Callable[[World], dict[str, Any]]] = {
     "undo_session": for_undo_session,
     "upload_dataset_from_folder": lambda w: {"dataset_name": "signs", "folder": str(w.folder / "more")},
     "upload_image": lambda w: {"dataset_name": "signs", "file_path": str(w.folder / "new.jpg")},
+    "verify_dataset": for_verify,
 }
 
 
@@ -193,7 +238,7 @@ def test_a_dry_run_changes_nothing_at_all(world: World, tool: str) -> None:
     if spec["credit_cost"]:
         price = {
             "credits": 1,
-            "operation": "auto_annotate_prompt",
+            "operation": "auto_annotate_image" if tool == "auto_annotate_dataset" else "auto_annotate_prompt",
             "sufficient": True,
             "credits_remaining": left,
         }
@@ -206,12 +251,25 @@ def test_what_it_tells_is_what_the_live_call_does(world: World, tool: str) -> No
     affected = told["affected"]
     outcome = world.live(tool, arguments)
     done = world.runtime.studio.changes.of_call(world.owner, outcome.call_id)
-    if tool == "auto_annotate_box":
+    if tool in {"auto_annotate_box", "auto_annotate_point"}:
         assert affected == [{"kind": "prompt.answered", "count": 1, "dataset": "signs", "name": "a.png"}]
         assert outcome.credits == told["price"]["credits"]
+    elif tool == "auto_annotate_text":  # charged when something is found, which here need not be
+        assert affected == [{"kind": "prompt.answered", "count": 1, "dataset": "signs", "name": "new.jpg"}]
+        assert outcome.credits == (1 if outcome.value["annotations"] else 0)
+    elif tool == "auto_annotate_dataset":
+        assert (affected[0]["kind"], affected[0]["count"], done) == ("annotations.saved", 1, [])
+        assert outcome.value["job"]["credits_held"] == told["price"]["credits"] == 1
     elif tool == "confirm_call":
         assert affected == [{"kind": "call.confirmed", "count": 1, "name": "delete_dataset", "credits": 0}]
         assert outcome.value["status"] == "done"
+    elif tool in {"cancel_job", "verify_dataset"}:
+        kind, status = {
+            "cancel_job": ("job.cancelled", "cancelled"),
+            "verify_dataset": ("images.verified", "queued"),
+        }[tool]
+        assert [(a["kind"], a["count"], a["dataset"]) for a in affected] == [(kind, 1, "signs")]
+        assert (outcome.value["job"]["status"], done) == (status, [])
     elif tool == "create_export":
         assert affected[0]["images"] == outcome.value["image_count"]
     elif tool == "download_export":
@@ -246,7 +304,13 @@ def test_it_is_audited_as_what_it_is(world: World, tool: str) -> None:
 
 def test_a_role_that_covers_is_let_in_and_no_other(world: World, tool: str) -> None:
     arguments, needed = READY[tool](world), Role(CHANGING[tool]["required_role"])
-    own = {"undo_call", "undo_session", "delete_image", "confirm_call"}  # what an owner did is not a member's
+    own = {
+        "cancel_job",
+        "undo_call",
+        "undo_session",
+        "delete_image",
+        "confirm_call",
+    }  # what an owner did is not a member's
     for role, key in world.keys.items():
         if not role.covers(needed):
             code = world.code(world.dry, tool, arguments, api_key=key)
@@ -336,7 +400,29 @@ def file(world: World, name: str, **changes: Any) -> dict[str, Any]:
     return {"dataset_name": "signs", "file_path": str(world.folder / name)} | changes
 
 
+CLASSES = [{"name": "sign"}]
+
 REFUSED: list[tuple[str, str, Callable[[World], dict[str, Any]]]] = [
+    ("accept_annotations", "dataset_not_found", lambda w: {"dataset_name": "x"}),
+    ("accept_annotations", "image_not_found", lambda w: {"image_uuid": "x"}),
+    (
+        "accept_annotations",
+        "draft_not_found",
+        lambda w: {"image_uuid": w.image().id, "annotation_ids": ["1"]},
+    ),
+    (
+        "reject_annotations",
+        "draft_not_found",
+        lambda w: {"image_uuid": w.image().id, "annotation_ids": ["x"]},
+    ),
+    ("auto_annotate_point", "image_not_found", lambda w: POINT | {"image_filename": "x"}),
+    ("auto_annotate_point", "point_outside", lambda w: POINT | {"x": 1000}),
+    ("auto_annotate_text", "dataset_not_found", lambda w: for_text(w) | {"dataset_name": "x"}),
+    ("auto_annotate_text", "needs_engine", lambda w: for_text(w) | {"text_prompt": "unicorn"}),
+    ("auto_annotate_dataset", "dataset_not_found", lambda w: for_dataset(w) | {"dataset_name": "x"}),
+    ("auto_annotate_dataset", "needs_engine", lambda w: {"dataset_name": "signs", "classes": CLASSES}),
+    ("verify_dataset", "dataset_not_found", lambda w: {"dataset_name": "x"}),
+    ("cancel_job", "job_not_found", lambda w: {"job_id": "x"}),
     (
         "auto_annotate_box",
         "dataset_not_found",

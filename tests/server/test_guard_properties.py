@@ -168,7 +168,7 @@ class Process:
             result=ProbeResult,
             required_role=Role.MEMBER,
             credit_cost=5,
-            quote=lambda args: Quote("probe", args.price),
+            quote=lambda args, _call: Quote("probe", args.price),
             idempotent=False,
             effect=Effect.SPEND,
             plan=lambda _args, _call: Plan(),

@@ -92,7 +92,7 @@ class Slow:
             result=SlowResult,
             required_role=Role.MEMBER,
             credit_cost=5,
-            quote=lambda _args: Quote("slow", 5),
+            quote=lambda _args, _call: Quote("slow", 5),
             idempotent=False,
             effect=Effect.SPEND,
             plan=lambda _args, _call: Plan(),

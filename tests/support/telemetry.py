@@ -49,7 +49,7 @@ class Probe:
             result=ProbeResult,
             required_role=Role.MEMBER,
             credit_cost=5,
-            quote=lambda args: Quote("probe", args.credits),
+            quote=lambda args, _call: Quote("probe", args.credits),
             idempotent=False,
             effect=Effect.SPEND,
             plan=lambda _args, _call: Plan(),

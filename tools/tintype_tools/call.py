@@ -114,6 +114,8 @@ class Output:
     """Actual price, if it is below the quoted one."""
     continues: tuple[str, int] | None = None
     """``(handle, offset)`` of a parked list that ``value.items`` reads on from."""
+    job: str | None = None
+    """The job that the call has started; it takes over what was set aside for the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class Outcome:
     restore_point: str | None = None
     """A mark in the history from just before the call; set for deletions and bulk changes."""
     continues: tuple[str, int] | None = None
+    job: str | None = None
+    """The job that the call has started."""
 
 
 class Call(Protocol):

@@ -8,16 +8,19 @@ from typing import Any
 HEADER = """# Tool reference
 
 Made from the registry by `tintype registry export`; do not edit by hand. Every tool is open through every
-door: MCP, HTTP dispatch, the toolkit and `tintype call`.
+door: MCP, HTTP dispatch, the toolkit and `tintype call`. Agents are shown the core tools, or all tools of the
+toolsets that they or their server name (`--toolsets`, `TINTYPE_TOOLSETS`; `all` for every one).
 """
 
 
 def reference_page(snapshot: dict[str, Any]) -> str:
     """The page's text: an overview table, then each tool with its arguments."""
     tools = snapshot["tools"]
-    lines = [HEADER, "| tool | category | toolset | role | credits | effect |", "|---|---|---|---|---|---|"]
+    head = "| tool | category | toolset | core | role | credits | effect |"
+    lines = [HEADER, head, "|---|---|---|---|---|---|---|"]
     lines += [
-        f"| [`{t['name']}`](#{t['name']}) | {t['category']} | {t['toolset']} | {t['required_role']} "
+        f"| [`{t['name']}`](#{t['name']}) | {t['category']} | {t['toolset']} "
+        f"| {'yes' if t['core'] else ''} | {t['required_role']} "
         f"| {t['credit_cost']} | {t['effect']} |"
         for t in tools
     ]

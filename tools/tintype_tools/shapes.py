@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field
 
 from tintype_studio.annotations.geometry import Annotation
+from tintype_studio.annotations.review import Selection
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import InvalidInput
@@ -151,6 +152,51 @@ class ExportShape(Result):
 
 
 Annotations = list[Annotation]
+
+OnlyClass = Annotated[str | None, Field(description="Only this class.", max_length=120)]
+
+
+class ReviewedShape(Result):
+    """What a review of drafts changed. ``left`` counts drafts that remain in what was looked at."""
+
+    images: int
+    annotations: int
+    by_class: dict[str, int]
+    left: int
+    more: bool | None = None
+    """Set when the limit of one call was met: call again for the rest."""
+
+
+def review(
+    call: Call, image_uuid: str | None, dataset_name: str | None, selection: Selection, *, accept: bool
+) -> ReviewedShape:
+    """Accept or reject drafts of an image or of a dataset."""
+    if (image_uuid is None) == (dataset_name is None):
+        raise InvalidInput(
+            "Say either image_uuid or dataset_name.",
+            code="invalid_selection",
+            fix="image_uuid reviews one image, dataset_name all images of a dataset.",
+        )
+    studio = call.studio
+    if image_uuid is not None:
+        done = studio.review.image(call.principal, image_uuid, selection, accept=accept)
+    elif selection.ids is not None:
+        raise InvalidInput(
+            "annotation_ids need image_uuid: ids are unique within an image only.",
+            code="invalid_selection",
+            fix="Send image_uuid with them, or leave them out.",
+        )
+    else:
+        dataset = studio.datasets.get(call.principal, dataset_name or "")
+        done = studio.review.dataset(call.principal, dataset, selection, accept=accept, check=call.check)
+    return ReviewedShape(
+        images=done.images,
+        annotations=done.annotations,
+        by_class=dict(done.by_class),
+        left=done.left,
+        more=done.more or None,
+    )
+
 
 JsonArguments = Annotated[
     str,

@@ -34,13 +34,13 @@ def load_snapshot() -> dict[str, Any]:
 
 
 def visible_tools(role: str, toolsets: frozenset[str] | None) -> list[dict[str, Any]]:
-    """Snapshot entries that a role may call, within the given toolsets (None for all)."""
+    """Snapshot entries to show to a role: the core tools, or all tools of the given toolsets."""
     rank = _ROLES.index(role)
     return [
         tool
         for tool in load_snapshot()["tools"]
         if _ROLES.index(tool["required_role"]) <= rank
-        and (toolsets is None or tool["toolset"] in toolsets | ALWAYS_OPEN)
+        and (tool["core"] if toolsets is None else tool["toolset"] in toolsets | ALWAYS_OPEN)
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tintype_studio.identity.roles import Role
+from tintype_studio.jobs.job import Job
 from tintype_tools.call import Call, Output, Plan
 
 MAX_DESCRIPTION = 1024
@@ -61,7 +62,7 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The exact price of one call, known from its arguments."""
+    """The exact price of one call, known before it does anything; for a job, the most that it may cost."""
 
     operation: str
     """Slug of the price list, as the ledger will show it."""
@@ -79,7 +80,8 @@ class ToolSpec(BaseModel):
      5. a read is idempotent;
      6. only a read can be quick;
      7. a dry run of everything but a read can tell what would happen: an atomic change is rehearsed in
-        its own handler and rolled back, all else needs a ``plan``.
+        its own handler and rolled back, all else needs a ``plan``;
+     8. a tool that starts a job does so in one transaction, and lets its caller say how long to wait.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -89,13 +91,15 @@ class ToolSpec(BaseModel):
     category: Category
     toolset: Annotated[str, Field(pattern=r"^[a-z_]+$")]
     """Group that can be switched on or off as one."""
+    core: bool = True
+    """Whether agents see it without asking for its toolset. Every listed tool costs each of them tokens."""
     description: Annotated[str, Field(max_length=MAX_DESCRIPTION)]
     args: type[Args]
     result: type[Result]
     required_role: Role
     credit_cost: Annotated[int, Field(ge=0)] = 0
     """Typical whole credits of a call; ``quote`` tells the exact price."""
-    quote: Callable[[Any], Quote] | None = None
+    quote: Callable[[Any, Call], Quote] | None = None
     idempotent: bool
     """Whether a repeated call leaves the same state as one."""
     effect: Effect
@@ -118,6 +122,8 @@ class ToolSpec(BaseModel):
     None for every other tool.
     """
     handler: Callable[[Any, Call], Result | Output]
+    report: Callable[[Job, Call], Result | Output] | None = None
+    """For a tool that starts a job: its result as the job stands, made anew when the wait is over."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> ToolSpec:
@@ -137,6 +143,8 @@ class ToolSpec(BaseModel):
             raise ValueError(f"{self.name}: what spends or is not atomic needs a plan for its dry run")
         if self.quick_unless is not None and self.effect is not Effect.READ:
             raise ValueError(f"{self.name}: only a read can be quick")
+        if self.report is not None and (not self.atomic or "wait_seconds" not in self.args.model_fields):
+            raise ValueError(f"{self.name}: what starts a job is atomic and takes wait_seconds")
         return self
 
 

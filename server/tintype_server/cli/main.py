@@ -9,6 +9,7 @@ COMMANDS = {
     "demo": ("demo", "Run the main job end to end on real pictures and show what an agent sees."),
     "mcp": ("mcp", "Serve MCP over stdio (for Claude Desktop, Claude Code, Cursor …)."),
     "serve": ("serve", "Serve HTTP: MCP, tools.json, dispatch."),
+    "worker": ("worker", "Do jobs, and nothing else."),
     "config": ("config", "Print the configuration for an agent's host, ready to paste."),
     "call": ("call", "Call a tool, through the same guards as every other door."),
     "tools": ("tools", "List the tools."),

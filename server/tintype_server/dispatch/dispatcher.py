@@ -23,6 +23,7 @@ from tintype_server.dispatch.guards.restore_point import restore_point
 from tintype_server.dispatch.guards.run import run
 from tintype_server.dispatch.guards.shape import shape
 from tintype_server.dispatch.guards.validate import validate
+from tintype_server.dispatch.guards.wait import wait
 from tintype_server.dispatch.running import Guard, Next, RunningCall
 from tintype_server.settings import Settings
 from tintype_studio.studio import Studio
@@ -37,6 +38,7 @@ GUARDS: tuple[Guard, ...] = (
     authorize,
     validate,
     shape,
+    wait,
     dry_run,
     idempotency,
     confirm,

@@ -108,7 +108,7 @@ class RunningCall:
     def quote(self) -> Quote | None:
         """The exact price of this call; None when it is free. It stays what it was when first asked for."""
         if not self._quoted:
-            quote = self.spec.quote(self.args) if self.spec.quote is not None else None
+            quote = self.spec.quote(self.args, self) if self.spec.quote is not None else None
             self._quote = quote if quote is not None and quote.credits > 0 else None
             self._quoted = True
         return self._quote

@@ -101,11 +101,17 @@ def _sse_routes(runtime: Runtime, security: TransportSecuritySettings) -> list[R
 
 
 async def _keep_house(runtime: Runtime) -> None:
-    """Settle what dead processes left and drop what has expired, as every start does."""
+    """Settle what dead processes left and drop what has expired, as every start does; index new images.
+
+    And go on with the jobs that an earlier server left.
+    """
+    runtime.studio.search.indexer.start()
+    runtime.studio.jobs.supervisor.resume()
     while True:
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
         try:
             await to_thread.run_sync(runtime.studio.settle)
+            runtime.studio.jobs.supervisor.resume()
         except Exception:
             log.exception("the housekeeping failed; it is tried again")
 

@@ -30,6 +30,8 @@ async def pump(front: Front, runtime: Runtime) -> None:
         session=f"stdio-{runtime.studio.liveness.instance}",
     )
     server = build_server(runtime, lambda _request: caller)
+    runtime.studio.search.indexer.start()
+    runtime.studio.jobs.supervisor.resume()
     loop = asyncio.get_running_loop()
     arrived = asyncio.Event()
 

@@ -156,6 +156,14 @@ def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[st
     return unknown
 
 
+def require_known(dataset: Dataset, names: Sequence[str]) -> None:
+    """Raise InvalidInput (``unknown_class``) where ``admit_classes`` would; changes nothing."""
+    known = [c.name for c in dataset.classes]
+    unknown = [n for n in dict.fromkeys(names) if n not in set(known)]
+    if unknown and dataset.classes_declared:
+        raise _unknown_classes(unknown, known)
+
+
 def _unknown_classes(unknown: list[str], known: list[str]) -> InvalidInput:
     """The error for names not declared; quick to make, for it happens under the write lock."""
     close = _close_names(unknown[:_HINTED], known)

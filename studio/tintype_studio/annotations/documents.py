@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
 import sqlalchemy as sa
@@ -18,8 +19,9 @@ from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_bo
 from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
 from tintype_studio.errors import InvalidInput
-from tintype_studio.history.changes import Kind, log_change
+from tintype_studio.history.changes import Kind, add_to_change, log_change
 from tintype_studio.identity.keys import Principal
+from tintype_studio.search.class_counts import count_classes
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import (
     annotation_revisions,
@@ -51,15 +53,7 @@ class Documents:
         """An image and its annotations; an empty list when it has none."""
         with self._db.read() as connection:
             sample = self._samples.get_in(connection, principal, sample_id)
-            text = connection.execute(
-                sa.select(annotation_revisions.c.document).where(
-                    annotation_revisions.c.id
-                    == newest_revision()
-                    .where(annotation_revisions.c.sample_id == sample.row_id)
-                    .scalar_subquery()
-                )
-            ).scalar()
-        return sample, ANNOTATIONS.validate_json(text) if text else []
+            return sample, current_document(connection, sample.row_id)
 
     def of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, list[Annotation]]]:
         """The annotations of many images, in their order, in one query."""
@@ -88,11 +82,14 @@ class Documents:
         principal: Principal,
         sample_id: str,
         annotations: Sequence[Annotation],
+        *,
+        bulk: bool = False,
     ) -> Saved:
         """Replace an image's annotations with the given list.
 
         The image becomes ``complete`` with at least one annotation and ``new`` with none. Class names
         must be the dataset's; a dataset whose classes were never declared learns new names instead.
+        ``bulk`` is for calls that save many images: the log then has one line for all of a dataset.
         """
         document = [with_box(a) for a in annotations]
         if len({a.id for a in document}) < len(document):
@@ -100,8 +97,18 @@ class Documents:
         with self._db.write() as connection:
             sample = self._samples.get_in(connection, principal, sample_id, lock=True)
             added = admit_classes(connection, sample.dataset_row_id, [a.name for a in document])
-            text = orjson.dumps([a.model_dump(mode="json", exclude_none=True) for a in document]).decode()
+            text = as_text(document)
             revision, status = replace_document(connection, principal, sample, text, len(document))
+            if bulk:
+                add_to_change(
+                    connection,
+                    principal,
+                    Kind.ANNOTATIONS_SAVED,
+                    sample.dataset_row_id,
+                    1,
+                    classes_added=added,
+                )
+                return _saved(sample, len(document), status, revision, added)
             log_change(
                 connection,
                 principal,
@@ -112,14 +119,40 @@ class Documents:
                 detail={"before": sample.annotation_count, "after": len(document)}
                 | ({"classes_added": added} if added else {}),
             )
-        return Saved(
-            image_id=sample.id,
-            previous_count=sample.annotation_count,
-            new_count=len(document),
-            status=status,
-            revision=revision,
-            classes_added=added,
-        )
+        return _saved(sample, len(document), status, revision, added)
+
+
+def _saved(sample: Sample, count: int, status: Status, revision: int, added: list[str]) -> Saved:
+    return Saved(
+        image_id=sample.id,
+        previous_count=sample.annotation_count,
+        new_count=count,
+        status=status,
+        revision=revision,
+        classes_added=added,
+    )
+
+
+def as_text(document: Sequence[Annotation]) -> str:
+    """A document as it is kept."""
+    return orjson.dumps([a.model_dump(mode="json", exclude_none=True) for a in document]).decode()
+
+
+def current_document(connection: sa.Connection, sample_row_id: int) -> list[Annotation]:
+    """A sample's annotations as they stand in the caller's transaction."""
+    newest = newest_revision().where(annotation_revisions.c.sample_id == sample_row_id).scalar_subquery()
+    text = connection.execute(
+        sa.select(annotation_revisions.c.document).where(annotation_revisions.c.id == newest)
+    ).scalar()
+    return ANNOTATIONS.validate_json(text) if text else []
+
+
+def newest_change(connection: sa.Connection, sample_row_id: int) -> datetime | None:
+    """When a sample's annotations were last saved; None if they never were."""
+    newest = newest_revision().where(annotation_revisions.c.sample_id == sample_row_id).scalar_subquery()
+    return connection.execute(
+        sa.select(annotation_revisions.c.created_at).where(annotation_revisions.c.id == newest)
+    ).scalar()
 
 
 def replace_document(
@@ -130,6 +163,7 @@ def replace_document(
     Returns the revision's number and the sample's new status.
     """
     revision = _insert_revision(connection, principal, sample, text, count)
+    count_classes(connection, sample.row_id, text)
     status = Status.COMPLETE if count else Status.NEW
     connection.execute(
         sa.update(samples)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -127,17 +128,26 @@ class _Run:
 class Ingest:
     """Takes images into datasets."""
 
-    def __init__(self, database: Database, blobs: Blobs, catalog: Samples) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        catalog: Samples,
+        uploading: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._db = database
         self._blobs = blobs
         self._samples = catalog
+        self._uploading = uploading
+        """Entered while images come in, for those who look at them afterwards."""
 
     def add_image(
         self, principal: Principal, dataset: Dataset, *, data: bytes, filename: str, folder: str = "/"
     ) -> Sample:
         """Take one image. A name taken in the same folder is a ``Conflict``; nothing is overwritten."""
-        stored = self._store(data, filename, clean_folder(folder))
-        row = self._record(principal, dataset, [stored])[0]
+        with self._uploading():
+            stored = self._store(data, filename, clean_folder(folder))
+            row = self._record(principal, dataset, [stored])[0]
         if row is None:
             raise _name_taken(stored, dataset)
         return self._samples.get(principal, row.uuid)
@@ -164,7 +174,7 @@ class Ingest:
         total = sum(1 for found in _walk(folder, organize_by_class) if isinstance(found, _Found))
         run = _Run(principal, report, skip_existing)
         done = 0
-        with ThreadPoolExecutor(max_workers, thread_name_prefix="ingest") as pool:
+        with self._uploading(), ThreadPoolExecutor(max_workers, thread_name_prefix="ingest") as pool:
             files = _walk(folder, organize_by_class)
             try:
                 while walked := list(islice(files, BATCH)):

@@ -5,6 +5,7 @@ A sample has files by type (``image`` here); its size is upright (EXIF orientati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -119,6 +120,14 @@ class Samples:
         """A sample by its row's id, in the recycle bin or not."""
         return _sample(connection.execute(_LISTED.where(samples.c.id == row_id)).mappings().one())
 
+    @staticmethod
+    def of_rows(
+        connection: sa.Connection, row_ids: Sequence[int], conditions: Sequence[sa.ColumnElement[bool]] = ()
+    ) -> dict[int, Sample]:
+        """By row id, those of some samples that are not in the recycle bin and fulfil the conditions."""
+        query = _LISTED.where(samples.c.id.in_(row_ids), samples.c.deleted_at.is_(None), *conditions)
+        return {row["id"]: _sample(row) for row in connection.execute(query).mappings()}
+
     def find(self, dataset: Dataset, filename: str) -> Sample:
         """An image by file name, or by ``folder/filename`` where one name stands in several folders.
 
@@ -168,13 +177,17 @@ class Samples:
             rows = connection.execute(query.order_by(samples.c.id).limit(limit)).mappings().all()
         return [_sample(row) for row in rows]
 
-    def count(self, dataset: Dataset, *, statuses: tuple[Status, ...] = tuple(Status)) -> int:
-        """How many images have one of the statuses."""
+    def count(
+        self, dataset: Dataset, *, statuses: tuple[Status, ...] = tuple(Status), unlabelled: bool = False
+    ) -> int:
+        """How many images have one of the statuses; of those, if so asked, the ones without annotations."""
         query = sa.select(sa.func.count()).where(
             samples.c.dataset_id == dataset.row_id,
             samples.c.deleted_at.is_(None),
             samples.c.status.in_([s.value for s in statuses]),
         )
+        if unlabelled:
+            query = query.where(samples.c.annotation_count == 0)
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 

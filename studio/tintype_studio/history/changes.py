@@ -6,6 +6,7 @@ revisions) carry the call's id. Rows are never removed; undoing marks them and a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -213,20 +214,32 @@ def log_change(
 
 
 def add_to_change(
-    connection: sa.Connection, principal: Principal, kind: Kind, dataset_row_id: int, count: int
+    connection: sa.Connection,
+    principal: Principal,
+    kind: Kind,
+    dataset_row_id: int,
+    count: int,
+    *,
+    classes_added: Sequence[str] = (),
 ) -> None:
-    """Count further changes of the running call into its row, made when it is the first."""
-    counted = connection.execute(
-        sa.update(changes)
-        .where(
-            changes.c.call_id == principal.call_id,
-            changes.c.kind == kind.value,
-            changes.c.dataset_id == dataset_row_id,
-        )
-        .values(count=changes.c.count + count)
-    ).rowcount
+    """Count further changes of the running call into its row, made when it is the first.
+
+    ``classes_added`` are class names that the dataset learned by these changes; the row keeps all of them.
+    """
+    detail = {"classes_added": list(classes_added)} if classes_added else None
+    mine = sa.and_(
+        changes.c.call_id == principal.call_id,
+        changes.c.kind == kind.value,
+        changes.c.dataset_id == dataset_row_id,
+    )
+    values: dict[str, Any] = {"count": changes.c.count + count}
+    if detail is not None:
+        before = connection.execute(sa.select(changes.c.detail).where(mine)).scalar() or {}
+        known = before.get("classes_added", [])
+        values["detail"] = {**before, "classes_added": list(dict.fromkeys([*known, *classes_added]))}
+    counted = connection.execute(sa.update(changes).where(mine).values(**values)).rowcount
     if not counted:
-        log_change(connection, principal, kind, dataset_row_id, count=count)
+        log_change(connection, principal, kind, dataset_row_id, count=count, detail=detail)
 
 
 def _listed(principal: Principal) -> sa.Select[Any]:

@@ -7,7 +7,7 @@ Where later changes build on what would be undone, nothing happens and the error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import printable
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.job_tables import jobs
 from tintype_studio.storage.tables import api_keys, changes, restore_points
 
 MAX_CALLS = 1000
@@ -57,7 +58,8 @@ class Undo:
 
         ``check`` is called now and then, at least once for each call; when it raises, nothing is undone.
         ``NotFound`` when the call changed nothing, ``Conflict`` (``already_undone``, ``purged``) when it is
-        undone or gone for good, and ``UndoConflict`` when later changes build on it.
+        undone or gone for good or its job is not over (``job_running``), and ``UndoConflict`` when later
+        changes build on it.
         """
         with self._db.write() as connection:
             rows = _rows(connection, principal, changes.c.call_id == call_id)
@@ -142,6 +144,21 @@ def _rows(connection: sa.Connection, principal: Principal, *conditions: sa.Colum
     )
 
 
+def _require_over(connection: sa.Connection, calls: Collection[str]) -> None:
+    """A job that still runs would go on to change what is being put back."""
+    for some in batches(list(calls)):
+        job = connection.execute(
+            sa.select(jobs.c.uuid, jobs.c.title).where(jobs.c.call_id.in_(some), jobs.c.finished_at.is_(None))
+        ).first()
+        if job is not None:
+            raise Conflict(
+                f"The job {job.title!r} of this call is not over.",
+                code="job_running",
+                fix=f"Wait for it, or stop it with cancel_job ({job.uuid}), then undo.",
+                details={"job_id": job.uuid},
+            )
+
+
 def _take_back(
     connection: sa.Connection, principal: Principal, rows: Rows, check: Callable[[], None]
 ) -> Undone:
@@ -150,6 +167,7 @@ def _take_back(
         _require_own(principal, row)
         by_call.setdefault(row["call_id"], []).append(row)
     by_call = {call_id: _undoable(own) for call_id, own in by_call.items()}
+    _require_over(connection, by_call)
     # First of all: of two undos of a call at once, the second waits here, and then finds it undone.
     _mark_undone(connection, principal, [row for own in by_call.values() for row in own])
     _require_unused(connection, principal, by_call, check)

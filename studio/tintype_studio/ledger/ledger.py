@@ -7,8 +7,10 @@ on any database. A capture stands in the transaction of the work that it pays fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +21,7 @@ from tintype_studio.identity.permissions import require
 from tintype_studio.later import Later
 from tintype_studio.ledger import allowance, statements
 from tintype_studio.ledger.amounts import MOST, whole_credits
+from tintype_studio.ledger.job_holds import charge_of_job
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.prepared import Row
@@ -264,12 +267,12 @@ class Ledger:
     def refund(
         self, principal: Principal, call_id: str, amount: int | None = None, *, description: str = ""
     ) -> int:
-        """Give back what a call was charged, whole or a part, once; returns what was given back.
+        """Give back what a call or its job was charged, whole or a part, once; returns what was given back.
 
         A second refund of the same call gives nothing. ``NotFound`` when nothing was charged.
         """
         with self._db.write() as connection:
-            charge = (
+            row = (
                 connection.execute(
                     sa.select(ledger_entries).where(
                         ledger_entries.c.call_id == call_id,
@@ -280,6 +283,8 @@ class Ledger:
                 .mappings()
                 .first()
             )
+            charge: Mapping[str, Any] | None
+            charge = dict(row) if row else charge_of_job(connection, principal.organization_id, call_id)
             if charge is None:
                 raise NotFound("This call was not charged.", code="charge_not_found")
             amount = -charge["amount"] if amount is None else amount
@@ -315,7 +320,10 @@ class Ledger:
     def release_dead(self) -> int:
         """Free the holds of processes that died; returns how many. Called at starts, and now and then."""
         with self._db.read() as connection:
-            rows = connection.execute(sa.select(holds.c.call_id, holds.c.instance)).all()
+            rows = connection.execute(
+                # What a job holds is freed at its end, whatever process that is in.
+                sa.select(holds.c.call_id, holds.c.instance).where(holds.c.instance != statements.OF_A_JOB)
+            ).all()
         dead = [row.call_id for row in rows if self._liveness.is_dead(row.instance)]
         for call_id in dead:
             self.release(call_id)

@@ -23,6 +23,7 @@ class Price:
 PRICES: dict[str, Price] = {
     "sam3_per_minute": Price(1, "prompt", minimum=3),
     "auto_annotate_prompt": Price(1, "prompt"),
+    "auto_annotate_image": Price(1, "image"),
     "training_a10g_per_minute": Price(10, "minute"),
     "training_a100_per_minute": Price(60, "minute"),
     "training_h100_per_minute": Price(120, "minute"),

@@ -91,7 +91,15 @@ INSERT_HOLD = Prepared(
 no other hold of the organization comes between.
 """
 
-TAKE_HOLD = Prepared(sa.delete(holds).where(holds.c.call_id == _call).returning(holds))
+OF_A_JOB = "job"
+"""Stands in a hold's ``instance`` in place of a process: see ``job_holds``."""
+
+TAKE_HOLD = Prepared(
+    sa.delete(holds)
+    # What was handed over to a job is no longer its call's to free.
+    .where(holds.c.call_id == _call, holds.c.instance != sa.literal_column(f"'{OF_A_JOB}'"))
+    .returning(holds)
+)
 
 SETTLE_ACCOUNT = Prepared(
     sa.update(accounts)

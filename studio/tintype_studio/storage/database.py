@@ -314,10 +314,11 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in SQLITE_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-    _use_wal(connection)
+    use_wal(connection)
 
 
-def _use_wal(connection: Any) -> None:
+def use_wal(connection: Any) -> None:
+    """Give a SQLite file its write-ahead log, through a connection of the driver's."""
     # Of several processes that make the file at once, SQLite refuses some without honouring the timeout.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:

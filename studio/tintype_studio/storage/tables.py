@@ -488,3 +488,7 @@ swept_blobs = sa.Table(
 
 for _name in APPEND_ONLY:
     guard_on_create(metadata.tables[_name])
+
+# Tables in files of their own; ``metadata`` is whole only with them.
+import tintype_studio.storage.search_tables  # noqa: E402, F401  (completes the metadata)
+from tintype_studio.storage import job_tables  # noqa: E402, F401

@@ -2,7 +2,7 @@
 
 Nothing here knows the truth. Each piece of evidence is cheap and has a plain meaning. Between rival masks
 the one that reaches the sides of its box wins. A logistic model of the intersection over union (IoU),
-fitted on generated scenes with known truth (``benchmarks/bench_box_prompt.py --calibrate`` prints its
+fitted on generated scenes with known truth (``benchmarks/calibrate_prompts.py boxes`` prints its
 weights anew), makes the score. On photographs the score is a guide, not a measurement.
 """
 
@@ -31,8 +31,8 @@ GAP_ALLOWANCE = 0.05
 LONE_AGREEMENT = 0.5
 """Assumed IoU with rivals when there are none: between the usual agreement and none."""
 
-WEIGHTS = (-0.580, -2.164, -0.804, -1.210, 0.365, -27.158, -0.343, 0.190)
-"""Of ``terms``, in their order; fitted on 2,000 objects."""
+WEIGHTS = (-0.58, -1.27, -0.95, -0.28, 0.44, -30.18, -0.36, -0.02)
+"""Of ``terms``, in their order; fitted on 1,000 objects."""
 
 
 class ColourModel:
@@ -44,17 +44,35 @@ class ColourModel:
         low = smooth.min(axis=(0, 1))
         span = max(float((smooth.max(axis=(0, 1)) - low).max()), MIN_COLOUR_SPAN)
         cells = np.clip((smooth - low) * (HISTOGRAM_BINS / span), 0, HISTOGRAM_BINS - 1).astype(np.int32)
+        self._total: Floats | None = None
         self._index = (cells[..., 0] * HISTOGRAM_BINS + cells[..., 1]) * HISTOGRAM_BINS + cells[..., 2]
 
     def histogram(self, where: Mask) -> Floats:
         """Share of each colour bin among the pixels of ``where`` (all zero if there are none)."""
+        return np.asarray(self._counts(where) / max(int(where.sum()), 1), dtype=np.float32)
+
+    def overlap(self, where: Mask) -> float:
+        """Bhattacharyya overlap, 0..1, of the colours of ``where`` and of the rest; 1 if one is empty."""
+        count = int(where.sum())
+        if count in (0, where.size):
+            return 1.0
+        if self._total is None:
+            self._total = self._counts(np.ones_like(where))
+        inside = self._counts(where)
+        outside = np.maximum(self._total - inside, 0)
+        return float(np.sqrt(inside * outside).sum() / math.sqrt(count * (where.size - count)))
+
+    def _counts(self, where: Mask) -> Floats:
+        """Pixels of ``where`` per bin, a half of each shared among the neighbours on every axis."""
         counts = np.bincount(self._index[where], minlength=HISTOGRAM_BINS**3)
         grid = counts.astype(np.float32).reshape((HISTOGRAM_BINS,) * 3)
         for axis in range(3):
             turned = np.moveaxis(grid, axis, 0)
-            padded = np.pad(turned, ((1, 1), (0, 0), (0, 0)))
-            grid = np.moveaxis(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:], 0, axis)
-        return np.asarray(grid.ravel() / max(int(counts.sum()), 1), dtype=np.float32)
+            spread = 0.5 * turned
+            spread[1:] += 0.25 * turned[:-1]
+            spread[:-1] += 0.25 * turned[1:]
+            grid = np.moveaxis(spread, 0, axis)
+        return np.asarray(grid.ravel(), dtype=np.float32)
 
     def foreignness(self, inside: Mask, outside: Mask) -> Floats:
         """Per pixel 0..1: how far its colour belongs to ``outside`` rather than to ``inside``; (H, W)."""
@@ -100,14 +118,14 @@ def gather(
     shrunk = cv2.erode(bits, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.bool_)
     grown = cv2.dilate(bits, kernel).astype(np.bool_)
     rim = mask & ~shrunk
-    steps = _steps_across(rim if rim.any() else mask, bits, colours.lab)
+    steps = steps_across(rim if rim.any() else mask, bits, colours.lab)
     left, top, right, bottom = box
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     across = abs(float(columns[0]) - left) + abs(right - float(columns[-1]) - 1)
     down = abs(float(rows[0]) - top) + abs(bottom - float(rows[-1]) - 1)
     gap = (across / (right - left) + down / (bottom - top)) / 4
     return Evidence(
-        overlap=float(np.sqrt(colours.histogram(mask) * colours.histogram(~mask)).sum()),
+        overlap=colours.overlap(mask),
         weak_edge=float((steps < WEAK_EDGE).mean()),
         edge_step=float(np.median(steps)) / 50,
         gradient=_gradient_ratio(grown & ~shrunk, allowed, colours.lab),
@@ -144,8 +162,8 @@ def expected_iou(rivals: Sequence[Rival]) -> float:
     return 1 / (1 + math.exp(-min(max(weighted, -30.0), 30.0)))
 
 
-def _steps_across(rim: Mask, bits: Image, lab: Image) -> Floats:
-    """Colour difference between the two sides, at each pixel of the rim, in Lab units."""
+def steps_across(rim: Mask, bits: Image, lab: Image) -> Floats:
+    """Colour difference between the two sides at each pixel of the rim, in Lab units; ``bits`` is 0 or 1."""
     inner = bits.astype(np.float32)
     sides = []
     for weight in (inner, 1 - inner):

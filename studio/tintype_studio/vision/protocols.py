@@ -17,6 +17,31 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DIFFERENT = 0.7
+"""IoU below which two answers to one prompt mean different things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A position in pixels of the image; the top left pixel covers 0 to 1 both ways, fractions allowed."""
+
+    x: float
+    y: float
+
+    @property
+    def pixel(self) -> tuple[int, int]:
+        """Column and row of the pixel it lies in."""
+        return math.floor(self.x), math.floor(self.y)
+
+    def require_inside(self, width: int, height: int) -> None:
+        """Raise InvalidInput unless the point lies in an image of ``width`` x ``height`` pixels."""
+        if not (0 <= self.x < width and 0 <= self.y < height):
+            raise InvalidInput(
+                f"The point ({self.x:g}, {self.y:g}) lies outside the image, which is {width} x {height} px.",
+                code="point_outside",
+                fix=f"Give points in pixels of the image: x from 0 to {width - 1}, y from 0 to {height - 1}.",
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -50,6 +75,21 @@ class Box:
         return Box(left, top, right - left, bottom - top)
 
 
+def require_points(positives: Sequence[Point], negatives: Sequence[Point], width: int, height: int) -> None:
+    """Raise InvalidInput for points that no engine can answer in an image of that size in pixels."""
+    if not positives:
+        raise InvalidInput("There is no positive point.", fix="Give at least one point on the object.")
+    for point in (*positives, *negatives):
+        point.require_inside(width, height)
+    both = {point.pixel for point in positives} & {point.pixel for point in negatives}
+    if both:
+        x, y = min(both)
+        raise InvalidInput(
+            f"The point ({x}, {y}) is positive and negative at once.",
+            fix="Leave it out of one of the two lists.",
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
     """The pixels of one object.
@@ -62,6 +102,22 @@ class Segment:
     mask: NDArray[np.bool_]
     offset: tuple[int, int]
     score: float
+
+    def iou(self, other: Segment) -> float:
+        """Intersection over union with another segment of the same image."""
+        import numpy as np
+
+        (x, y), (u, v) = self.offset, other.offset
+        left, top = max(x, u), max(y, v)
+        right = min(x + self.mask.shape[1], u + other.mask.shape[1])
+        bottom = min(y + self.mask.shape[0], v + other.mask.shape[0])
+        common = 0
+        if left < right and top < bottom:
+            mine = self.mask[top - y : bottom - y, left - x : right - x]
+            theirs = other.mask[top - v : bottom - v, left - u : right - u]
+            common = int(np.count_nonzero(mine & theirs))
+        union = int(np.count_nonzero(self.mask)) + int(np.count_nonzero(other.mask)) - common
+        return common / union if union else 0.0
 
     def on_canvas(self, width: int, height: int) -> NDArray[np.bool_]:
         """The mask as (height, width) bool, for the whole image that it was made from."""
@@ -92,5 +148,18 @@ class PromptSegmenter(Protocol):
         ``negative_boxes`` belongs to the object; those outside the image are ignored. The same arguments
         give the same answer. Raises InvalidImage for an image of another shape or type, and InvalidInput
         for an empty box (of either kind) or a ``box`` wholly outside the image.
+        """
+        ...
+
+    def segment_points(
+        self, image: NDArray[np.uint8], positives: Sequence[Point], negatives: Sequence[Point] = ()
+    ) -> list[Segment]:
+        """What the points may mean, best first, or nothing if no object can be told from its surroundings.
+
+        ``image`` is as for ``segment_box``. Every segment holds the pixels of all ``positives``, which are
+        on one object, and none of ``negatives``. The further segments are alternatives at other scales (the
+        wheel, the car), clearly different from the first; each has its own score. Raises InvalidImage as
+        ``segment_box`` does, and InvalidInput if there is no positive point, if a point is outside the
+        image, or if a pixel is asked for both ways.
         """
         ...

@@ -231,6 +231,20 @@ def test_simplified_rings_are_simple_and_within_tolerance(mask, tolerance):
 
 
 @settings(max_examples=60, deadline=None)
+@given(st.one_of(noise_masks(), blob_masks()), st.sampled_from([0.5, 1.5, 4.0]))
+def test_simplified_edges_stay_within_tolerance_of_the_contour(mask, tolerance):
+    """The other way round: no edge of the polygon cuts across, away from the mask's own outline."""
+    if not mask.any():
+        return
+    exact = rings_of(mask_to_polygon(mask, tolerance=0))
+    edges = [e for ring in rings_of(mask_to_polygon(mask, tolerance=tolerance)) for e in edges_of(ring)]
+    for (x0, y0), (x1, y1) in edges[:: max(1, len(edges) // 25)]:
+        for share in (0.25, 0.5, 0.75):
+            on_edge = (x0 + share * (x1 - x0), y0 + share * (y1 - y0))
+            assert distance_to(exact, on_edge) <= tolerance + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
 @given(blob_masks(), st.sampled_from([0.5, 1.0, 2.0]))
 def test_pixels_away_from_the_outline_keep_their_side(mask, tolerance):
     polygon = mask_to_polygon(mask, tolerance=tolerance)

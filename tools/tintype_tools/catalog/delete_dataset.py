@@ -40,6 +40,7 @@ TOOL = ToolSpec(
     title="Delete a dataset",
     category=Category.DATASETS,
     toolset="datasets",
+    core=False,
     description=(
         "Use when the user asks to delete a whole dataset, with its images, annotations and exports. Needs "
         "the user's confirmation; undo_call brings it back."

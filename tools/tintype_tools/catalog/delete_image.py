@@ -35,6 +35,7 @@ TOOL = ToolSpec(
     title="Delete an image",
     category=Category.IMAGES,
     toolset="images",
+    core=False,
     description=(
         "Use when the user asks to remove one image and its annotations. Needs the user's confirmation; "
         "undo_call brings it back. A member deletes only its own."

@@ -58,6 +58,7 @@ TOOL = ToolSpec(
     title="Estimate a credit cost",
     category=Category.CREDITS,
     toolset="credits",
+    core=False,
     description=(
         "Use when paid work is planned: tells what an operation of the price list costs for a quantity, and "
         "whether the balance covers it now. Reserves nothing."

@@ -58,6 +58,7 @@ TOOL = ToolSpec(
     title="List deleted things",
     category=Category.HISTORY,
     toolset="history",
+    core=False,
     description=(
         "Use when the user looks for deleted datasets or images: lists the recycle bin; undo_call with a "
         "call_id of it brings them back."

@@ -36,6 +36,7 @@ TOOL = ToolSpec(
     title="List exports",
     category=Category.EXPORTS,
     toolset="exports",
+    core=False,
     description=(
         "Use when you need to know which exports exist, whether one is completed, or its download URL. "
         "Newest first, over all datasets."

@@ -43,6 +43,7 @@ TOOL = ToolSpec(
     title="Empty the recycle bin",
     category=Category.HISTORY,
     toolset="history",
+    core=False,
     description=(
         "Use when the user asks to remove deleted things for good. Cannot be undone; needs the user's "
         "confirmation. Without arguments it empties the whole recycle bin."

@@ -48,6 +48,7 @@ TOOL = ToolSpec(
     title="Set a dataset's classes",
     category=Category.DATASETS,
     toolset="datasets",
+    core=False,
     description=(
         "Use when the classes of a dataset are to be fixed, renamed in order or coloured. Replaces the whole "
         "list; afterwards annotations may use only these names, which catches typing mistakes. A dataset "

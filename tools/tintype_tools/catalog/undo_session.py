@@ -39,6 +39,7 @@ TOOL = ToolSpec(
     title="Undo a session",
     category=Category.HISTORY,
     toolset="history",
+    core=False,
     description=(
         "Use when all that a session changed is to be taken back at once, or all since a restore point: "
         "everything or nothing. Free; undo_call undoes it."

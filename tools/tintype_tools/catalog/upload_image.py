@@ -38,6 +38,7 @@ TOOL = ToolSpec(
     title="Upload an image",
     category=Category.IMAGES,
     toolset="images",
+    core=False,
     description=(
         "Use when the user wants to add a single local picture to an existing dataset. For a folder of "
         "pictures use upload_dataset_from_folder."

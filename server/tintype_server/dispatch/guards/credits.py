@@ -1,4 +1,7 @@
-"""Money: hold the quoted price, run, then charge what it really cost or give it all back."""
+"""Money: hold the quoted price, run, then charge what it really cost or give it all back.
+
+A call that starts a job hands the hold over to it; the job charges item by item.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,9 @@ def credits(call: RunningCall, proceed: Next) -> Outcome:
         raise
 
     def charge(connection: sa.Connection, outcome: Outcome) -> Outcome:
+        if outcome.job is not None:
+            call.studio.jobs.take_hold(connection, outcome.job, call.id)
+            return outcome
         actual = quote.credits if outcome.actual_credits is None else outcome.actual_credits
         charged = ledger.capture_in(connection, call.id, actual, description=call.spec.name)
         return replace(outcome, credits=charged)

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 from tintype_server.dispatch.running import RunningCall, log
 from tintype_studio.errors import Internal, TintypeError, Unavailable
 from tintype_tools.call import Outcome, Output
+from tintype_tools.spec import Result
 
 
 def run(call: RunningCall) -> Outcome:
     """The innermost step: the tool itself."""
     output, value = run_handler(call)
-    return Outcome(call.id, value, output.pictures, actual_credits=output.credits, continues=output.continues)
+    return Outcome(
+        call.id,
+        value,
+        output.pictures,
+        actual_credits=output.credits,
+        continues=output.continues,
+        job=output.job,
+    )
 
 
 def run_handler(call: RunningCall) -> tuple[Output, dict[str, Any]]:
     """The handler's answer, and its value as JSON; whatever goes wrong in it is a ``TintypeError``."""
     call.check()
+    return rendered(call, lambda: call.spec.handler(call.args, call))
+
+
+def rendered(call: RunningCall, answer_of: Callable[[], Result | Output]) -> tuple[Output, dict[str, Any]]:
+    """What a part of the tool answers, and its value as JSON; whatever goes wrong is a ``TintypeError``."""
     try:
-        answer = call.spec.handler(call.args, call)
+        answer = answer_of()
         output = answer if isinstance(answer, Output) else Output(answer)
         return output, output.value.model_dump(mode="json", exclude_none=True)
     except TintypeError:

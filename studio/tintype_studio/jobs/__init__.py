@@ -1,0 +1,1 @@
+"""Long work that survives its process: started, watched, cancelled, taken over, and paid by the item."""

@@ -1,0 +1,4 @@
+"""The version of what the own detector learns and how; by itself, so that it is read without numpy."""
+
+VERSION = 1
+"""A change makes kept detectors void."""
