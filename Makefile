@@ -6,7 +6,7 @@ install: ## virtual environment with the test extra
 check: ## format, lint, types, registry drift
 	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy && $(PY) -m tintype_server registry check
 test: ## all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadfile
 registry: ## write registry.json and docs/tools.md
 	$(PY) -m tintype_server registry export
 demo: ## the main job, end to end

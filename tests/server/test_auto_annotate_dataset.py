@@ -22,6 +22,7 @@ from tintype_studio.catalog.datasets import Dataset, DatasetClass
 from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import ConfirmationRequired, InvalidInput, NotFound, PaymentRequired, Unavailable
 from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.executor import Executor
 from tintype_studio.jobs.pool import Pool
 from tintype_studio.vision.detect import chain, learning
@@ -371,3 +372,50 @@ def test_a_review_is_of_an_image_or_of_a_dataset(runtime):
         with pytest.raises(InvalidInput) as refused:
             call(runtime, "accept_annotations", **arguments)
         assert refused.value.code == "invalid_selection"
+
+
+def test_overwrite_keeps_classes_that_nobody_could_look_for(runtime, owner, pool, images):
+    sticker = boxes_of(0)[0].model_copy(update={"id": "mine", "name": "sticker"})
+    document = runtime.studio.documents.get(owner, images[0].id)[1]
+    runtime.studio.documents.save(owner, images[0].id, [*document, sticker])
+    started = call(runtime, classes=[BOTH[0], {"name": "sticker", "output_type": "bbox"}], overwrite=True)
+    report = finish(runtime, owner, pool, started)
+    assert report["job"]["status"] == "completed"
+    now = runtime.studio.documents.get(owner, images[0].id)[1]
+    assert [a for a in now if a.name == "sticker"] == [sticker]
+    assert any(is_draft(a) and a.name == "badge" for a in now)
+
+
+def test_with_overwrite_too_what_somebody_labels_meanwhile_is_kept(runtime, owner, pool, images):
+    started = call(runtime, overwrite=True)
+    theirs = boxes_of(0)[0].model_copy(update={"id": "human"})
+    runtime.studio.documents.save(owner, images[0].id, [theirs])
+    report = finish(runtime, owner, pool, started)
+    assert [f["code"] for f in report["failures"]] == ["edited_meanwhile"]
+    assert runtime.studio.documents.get(owner, images[0].id)[1] == [theirs]
+
+
+def test_images_in_which_nothing_is_found_are_free_and_come_last_the_next_time(runtime, owner, pool, images):
+    balance, _ = books(runtime.studio, owner)
+    seen = []
+    for _ in range(3):
+        started = call(runtime, max_images=2, confidence_threshold=1.0)
+        report = finish(runtime, owner, pool, started)
+        assert (report["annotations_added"], report["job"]["credits_charged"]) == (0, 0)
+        job = runtime.studio.jobs.get(owner, started.value["job_id"])
+        seen.append({item.key for item in runtime.studio.jobs.items(job)})
+    unlabelled = [sample.id for sample in images[LABELLED:]]
+    assert seen == [set(unlabelled[:2]), set(unlabelled[2:4]), set(unlabelled[:2])]
+    assert books(runtime.studio, owner) == (balance, 0)
+
+
+def test_a_key_that_lost_its_role_labels_nothing_more(runtime, owner, pool, images):
+    secret, info = runtime.studio.keys.create(owner, name="falling", role=Role.MEMBER)
+    balance, _ = books(runtime.studio, owner)
+    started = call(runtime, key=secret)
+    runtime.studio.keys.update(owner, info.id, role=Role.VIEWER)
+    report = finish(runtime, owner, pool, started)
+    assert report["job"]["status"] == "failed"
+    assert runtime.studio.jobs.get(owner, started.value["job_id"]).error["code"] == "role_required"
+    assert runtime.studio.documents.get(owner, images[-1].id)[1] == []
+    assert books(runtime.studio, owner) == (balance, 0)

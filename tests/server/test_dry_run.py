@@ -74,7 +74,12 @@ class World:
         """All rows but the trail and the rate counters, all stored bytes, all files at hand."""
         with self.runtime.studio.database.read() as connection:
             rows = {
-                table.name: [tuple(row) for row in connection.execute(sa.select(table))]
+                table.name: [
+                    tuple(row)
+                    for row in connection.execute(
+                        sa.select(*(c for c in table.c if c.name != "last_used_at"))
+                    )
+                ]
                 for table in metadata.sorted_tables
                 if table.name not in {"calls", "rate_windows"}
             }

@@ -21,7 +21,7 @@ from support.jobs import PRICE, books
 from tintype_server.dispatch.dispatcher import Dispatcher
 from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
-from tintype_studio.errors import Cancelled, Conflict, InvalidInput, NotFound, PaymentRequired
+from tintype_studio.errors import Cancelled, Conflict, InvalidInput, NotFound, PaymentRequired, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs import kind as kinds
@@ -313,3 +313,39 @@ def test_a_dataset_is_verified(
     [damaged] = value["damaged"]
     assert (damaged["image_id"], damaged["code"]) == (lost.id, "blob_missing")
     assert "/1.jpg" in damaged["reason"]
+
+
+def test_a_call_whose_job_cannot_be_followed_is_answered_as_it_was_committed(
+    runtime: Runtime, dispatch: Dispatcher, owner: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise an agent that follows the ``fix`` would start, and pay, a second job."""
+
+    def busy(*_args: Any, **_more: Any) -> Any:
+        raise Unavailable("The database is busy.", code="database_busy")
+
+    monkeypatch.setattr(runtime.studio.jobs, "wait", busy)
+    outcome = dispatch(paint(runtime, "a"))
+    assert outcome.value["status"] == "queued"
+    assert [job.id for job in runtime.studio.jobs.list(owner)] == [outcome.value["job_id"]]
+
+
+def test_a_retry_may_wait_for_another_time(runtime: Runtime, dispatch: Dispatcher) -> None:
+    first = dispatch(paint(runtime, "a", arguments={"wait_seconds": 0}, idempotency_key="once"))
+    again = dispatch(paint(runtime, "a", arguments={"wait_seconds": 1}, idempotency_key="once"))
+    assert (again.replayed, again.value["job_id"]) == (True, first.value["job_id"])
+
+
+def test_work_that_has_grown_since_its_quote_is_not_started(
+    runtime: Runtime, dispatch: Dispatcher, owner: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = books(runtime.studio, owner)
+    start = runtime.studio.jobs.start
+
+    def grown(principal: Principal, kind: str, args: dict[str, Any]) -> Job:
+        return start(principal, kind, args | {"keys": ["a", "b", "c"]})
+
+    monkeypatch.setattr(runtime.studio.jobs, "start", grown)
+    with pytest.raises(Conflict) as refused:
+        dispatch(paint(runtime, "a"))
+    assert (refused.value.code, refused.value.retryable) == ("price_changed", True)
+    assert (runtime.studio.jobs.list(owner), books(runtime.studio, owner)) == ([], before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -29,9 +30,13 @@ def command(settings: Settings, processes: int | None, idle_seconds: int | None)
         signal.signal(name, lambda *_: stop.set())
     studio = open_studio(settings)
     studio.jobs.supervisor.enabled = False
+    failed = True
     try:
         Worker(studio, WorkerOptions(processes or settings.worker_processes, idle_seconds)).run(stop)
+        failed = False
+    except Exception:
+        logging.getLogger("tintype").exception("the worker cannot go on")
     finally:
         studio.close()
-    # The queue library's threads would be waited for.
-    os._exit(0)
+        # The queue library's threads would be waited for.
+        os._exit(int(failed))

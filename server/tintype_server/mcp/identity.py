@@ -8,11 +8,13 @@ from typing import Any
 NAME = "tintype"
 TITLE = "Tintype"
 INSTRUCTIONS = (
-    "Tools over a computer-vision platform: datasets, images, annotations, exports. "
+    "Tools over a computer-vision platform: datasets, images, annotations, search, exports. "
     "Names are case-sensitive. Coordinates are pixels of the upright image. "
     "preview_call tells what a call would change and cost. A call refused with confirmation_required goes on "
     "with confirm_call, once the user has agreed. list_changes and undo_call take back what went wrong. "
-    "To label by eye: preview_image, then save_annotations, then preview_image to check. "
+    "To label by eye: preview_image, then save_annotations, then preview_image to check. To label many: some "
+    "20 images by eye, then auto_annotate_dataset, then review its drafts with accept_annotations and "
+    "reject_annotations. Long work goes on as a job: get_job, cancel_job. "
     "An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`."
 )
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import TintypeError, Unavailable
+from tintype_studio.errors import Forbidden, TintypeError, Unavailable
 from tintype_studio.identity.key_rows import invalid_key, works
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
@@ -123,6 +123,7 @@ class Executor:
                 )
             principal = principal_of(self._studio, row)
             kind = find_kind(row["kind"])
+            kind.require(principal.role)
             run = Run(self._studio, principal, job_of(row), kind, commits, self._pool)
             with self._lock:
                 self._runs[row["uuid"]] = run
@@ -171,13 +172,20 @@ class Executor:
                 return
 
     def watch(self) -> None:
-        """Stop the jobs that were cancelled, were taken away, or whose key works no more."""
+        """Stop the jobs that were cancelled, were taken away, or whose key or role is not enough any more."""
         with self._lock:
             runs = dict(self._runs)
         if not runs:
             return
         query = (
-            sa.select(jobs.c.uuid, jobs.c.cancel_requested_at, api_keys.c.is_active, api_keys.c.expires_at)
+            sa.select(
+                jobs.c.uuid,
+                jobs.c.kind,
+                jobs.c.cancel_requested_at,
+                api_keys.c.is_active,
+                api_keys.c.expires_at,
+                api_keys.c.role,
+            )
             .join(api_keys, api_keys.c.id == jobs.c.api_key_id)
             .where(
                 jobs.c.uuid.in_(list(runs)),
@@ -195,6 +203,11 @@ class Executor:
                 run.stop(Cancelled())
             elif not works(row):
                 run.stop(Refused(invalid_key()))
+            else:
+                try:
+                    find_kind(row["kind"]).require(Role(row["role"]))
+                except Forbidden as error:
+                    run.stop(Refused(error))
 
     def stop(self, seconds: float) -> None:
         """Hand every job back, waiting so long for the last writes."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
-from tintype_studio.errors import Unavailable
+from tintype_studio.errors import Forbidden, Unavailable
 from tintype_studio.identity.keys import Principal
+from tintype_studio.identity.roles import Role
 
 if TYPE_CHECKING:
     from tintype_studio.jobs.run import Run
@@ -71,8 +72,20 @@ class Kind(ABC):
 
     name: ClassVar[str]
     queue: ClassVar[Queue] = Queue.CPU
+    role: ClassVar[Role] = Role.MEMBER
+    """Whoever starts such a job must have it, and keep it while the job runs."""
     item_seconds: ClassVar[float] = 120.0
     """How long a call in a child process may take, unless the call says otherwise."""
+
+    def require(self, role: Role) -> None:
+        """Raise ``Forbidden`` when the role is too low."""
+        if not role.covers(self.role):
+            raise Forbidden(
+                f"Jobs of the kind {self.name} need the role {self.role}; this key has {role}.",
+                code="role_required",
+                fix=f"Use a key with the role {self.role} or above.",
+                details={"required_role": self.role.value, "role": role.value},
+            )
 
     @abstractmethod
     def plan(self, studio: Studio, principal: Principal, args: dict[str, Any]) -> JobPlan:

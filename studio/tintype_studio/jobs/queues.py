@@ -11,8 +11,12 @@ DBOS is one per process, which is why only workers import it.
 
 from __future__ import annotations
 
+import fcntl
+import logging
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +31,8 @@ from tintype_studio.storage.database import use_wal
 if TYPE_CHECKING:
     from tintype_studio.storage.database import Database
 
+log = logging.getLogger("tintype.jobs")
+
 APPLICATION = "tintype"
 VERSION = "1"
 """Pinned: by default it is a hash of the code, and after any change of that nobody takes up what waits."""
@@ -38,6 +44,8 @@ KEPT = timedelta(hours=1)
 """How long DBOS remembers turns that are over."""
 WAITING = frozenset({"ENQUEUED", "DELAYED"})
 RUNNING = "PENDING"
+DAMAGED = ".damaged"
+"""Appended to the name of a file that could not be read; one is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +69,13 @@ class Queues:
         self._database = database
         self._file = file
         self._instance = instance
+        self._opened: int | None = None
 
     def launch(self, execute: Callable[[str, int], None]) -> None:
-        """Begin to take turns and to run them with ``execute(job_id, turn)``, each in a thread."""
+        """Begin to take turns and to run them with ``execute(job_id, turn)``, each in a thread.
+
+        A file that is damaged is moved aside first: the jobs are put into a new one.
+        """
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         config: dict[str, Any] = {
@@ -76,6 +88,7 @@ class Queues:
         }
         if self._database.is_sqlite:
             config["system_database_url"] = f"sqlite:///{APPLICATION}"
+            _move_aside_if_damaged(self._file)
             config["system_database_engine"] = _engine(self._file)
         else:
             config["system_database_url"] = self._database.engine.url.render_as_string(hide_password=False)
@@ -87,6 +100,7 @@ class Queues:
             execute(job_id, turn)
 
         DBOS.launch()
+        self._opened = _inode(self._file)
         for queue, at_a_time in AT_A_TIME.items():
             DBOS.register_queue(
                 _name(queue),
@@ -130,6 +144,12 @@ class Queues:
             if status.status in WAITING or status.status == RUNNING
         }
 
+    def are_lost(self) -> bool:
+        """Whether the file became damaged, or another worker has moved it aside for that: launch anew."""
+        if not self._database.is_sqlite:
+            return False
+        return _inode(self._file) != self._opened or _is_damaged(self._file)
+
     def forget_old(self) -> None:
         """Remove turns that are over; DBOS keeps them for ever otherwise."""
         from dbos import DBOS
@@ -148,6 +168,53 @@ class Queues:
 
 def _name(queue: Queue) -> str:
     return f"tintype-{queue}"
+
+
+def _move_aside_if_damaged(file: Path) -> None:
+    if not _is_damaged(file):
+        return
+    with _alone_in(file.parent):
+        if not _is_damaged(file):  # another worker came first
+            return
+        # The log first: beside a new file it would be taken for that one's.
+        for suffix in ("-wal", "-shm", ""):
+            part = file.with_name(file.name + suffix)
+            aside = file.with_name(file.name + DAMAGED + suffix)
+            aside.unlink(missing_ok=True)
+            if part.exists():
+                part.rename(aside)
+    log.warning("%s is damaged and was moved to %s; the queues are filled again", file.name, aside.name)
+
+
+def _is_damaged(file: Path) -> bool:
+    """Whether SQLite takes the file for none of its own, or finds it broken; not when it cannot be opened."""
+    if not file.exists():
+        return False
+    try:
+        # Autocommit, so that nothing is held between the statements.
+        with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        # Extended codes keep the plain one in their lowest byte.
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return found is not None and found[0] != "ok"
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _inode(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 def _engine(file: Path) -> sa.Engine:

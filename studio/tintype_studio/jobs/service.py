@@ -60,6 +60,7 @@ class Jobs:
         transaction (``take_hold``); without one its items cannot be charged and fail.
         """
         found = find_kind(kind)
+        found.require(principal.role)
         planned = found.plan(self._studio, principal, args)
         now, uuid = clock.now(), clock.new_id()
         with self._db.write() as connection:
@@ -78,6 +79,7 @@ class Jobs:
                     args=args,
                     status=JobStatus.QUEUED.value,
                     total=planned.total,
+                    credits_planned=planned.credits,
                     created_at=now,
                     updated_at=now,
                 )
@@ -87,9 +89,24 @@ class Jobs:
         return self.get(principal, uuid)
 
     def take_hold(self, connection: sa.Connection, job_id: str, call_id: str) -> int:
-        """Give the job the hold of the call that starts it, in their transaction; returns the credits."""
+        """Give the job the hold of the call that starts it, in their transaction; returns the credits.
+
+        ``Conflict`` (``price_changed``) when the work has grown since it was quoted.
+        """
         amount = hand_over(connection, call_id)
-        connection.execute(sa.update(jobs).where(jobs.c.uuid == job_id).values(credits_held=amount))
+        planned = connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.uuid == job_id)
+            .values(credits_held=amount)
+            .returning(jobs.c.credits_planned)
+        ).scalar_one()
+        if planned > amount:
+            raise Conflict(
+                f"The work has grown since it was quoted: {planned} credits instead of {amount}.",
+                code="price_changed",
+                fix="Send the call again.",
+                retryable=True,
+            )
         return amount
 
     def get(self, principal: Principal, job_id: str) -> Job:

@@ -7,6 +7,7 @@ need not pay; and so that no work is ever done in the process that answers calls
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tintype_studio.studio import Workspace
 
+log = logging.getLogger("tintype.jobs")
+
 IDLE_SECONDS = 60.0
 """After so long without a job, the worker ends."""
 RESTART_SECONDS = 1.0
-"""Between a worker that crashed and the next one; doubled each time, up to a minute."""
+"""Between a worker that failed or could not be started and the next; doubled each time, up to a minute."""
 LONGEST_RESTART_SECONDS = 60.0
 START_SECONDS = 5.0
 """How long a call may take to commit the job that it starts."""
@@ -49,8 +52,9 @@ class Supervisor:
         with self._lock:
             self._woken_at = time.monotonic()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="jobs", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._watch, name="jobs", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def resume(self) -> None:
         """Go on with what an earlier process left, if it left anything. Returns at once."""
@@ -67,11 +71,15 @@ class Supervisor:
             with self._lock:
                 if self._closed.is_set():
                     return
-                self._process = self._start()
-            ended = self._process.wait()
-            pause = RESTART_SECONDS if ended == 0 else min(2 * pause, LONGEST_RESTART_SECONDS)
-            if self._closed.wait(pause if ended != 0 else 0):
-                return
+                process = self._process = self._try_to_start()
+            began = time.monotonic()
+            failed = process is None or process.wait() != 0
+            if not failed or time.monotonic() - began > LONGEST_RESTART_SECONDS:
+                pause = RESTART_SECONDS
+            if failed:
+                if self._closed.wait(pause):
+                    return
+                pause = min(2 * pause, LONGEST_RESTART_SECONDS)
             with self._lock:
                 self._process = None
                 # A job that is being started may not be there to be seen yet.
@@ -84,6 +92,14 @@ class Supervisor:
             return self._any_unfinished()
         except Exception:  # the database is busy: the worker finds out
             return True
+
+    def _try_to_start(self) -> subprocess.Popen[str] | None:
+        """None where the machine has no memory, process or descriptor left for a worker."""
+        try:
+            return self._start()
+        except OSError:
+            log.exception("no worker can be started; it is tried again")
+            return None
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,11 +65,15 @@ class Worker:
         self._queues = Queues(studio.database, studio.home / QUEUE_FILE, studio.liveness.instance)
 
     def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set or there was nothing to do for ``idle_seconds``; then hand back."""
-        self._queues.launch(self._executor.execute)
+        """Work until ``stop`` is set or there was nothing to do for ``idle_seconds``; then hand back.
+
+        Raises what keeps the queues from being opened, or the database error of a round when their
+        file is lost under way: another worker makes a new one.
+        """
         now = time.monotonic()
         reconciled, kept_house, busy_at = 0.0, now, now
         try:
+            self._queues.launch(self._executor.execute)
             while not stop.wait(TICK_SECONDS):
                 now = time.monotonic()
                 try:
@@ -84,6 +89,8 @@ class Worker:
                         self._studio.settle()
                         self._queues.forget_old()
                 except Exception:
+                    if self._queues.are_lost():
+                        raise
                     log.exception("the worker's round failed; it is tried again")
                 idle = self._options.idle_seconds
                 if idle is not None and now - busy_at > idle:
@@ -173,12 +180,18 @@ def main() -> None:
     workspace = Workspace(**{**told["workspace"], "home": Path(told["workspace"]["home"])})
     studio = Studio(workspace)
     studio.jobs.supervisor.enabled = False
+    failed = True
     try:
         Worker(studio, WorkerOptions(workspace.worker_processes, told["idle_seconds"])).run(stop)
+        failed = False
+    except BaseException:
+        # Nobody else would tell: what is raised does not get past the exit below.
+        log.exception("the worker cannot go on")
     finally:
-        studio.close()
+        with suppress(Exception):
+            studio.close()
         # The queue library's threads would be waited for.
-        os._exit(0)
+        os._exit(int(failed))
 
 
 if __name__ == "__main__":

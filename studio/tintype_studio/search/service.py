@@ -185,7 +185,8 @@ class Search:
         self.indexer.close()
 
     def _prepare(self) -> None:
-        """Build the index of very large datasets ahead of a search."""
+        """Remove what purged datasets left, and build the index of very large ones ahead of a search."""
+        self.vectors.forget_purged()
         large = sa.select(datasets.c.id).where(
             datasets.c.image_count > EXACT_UP_TO, datasets.c.deleted_at.is_(None)
         )

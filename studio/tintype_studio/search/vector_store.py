@@ -8,6 +8,8 @@ Beyond, an inverted-file index finds candidates, and their exact cosines decide.
 from __future__ import annotations
 
 import hashlib
+import secrets
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from tintype_studio.errors import Unavailable
 from tintype_studio.search.vector_files import Mapped, VectorFiles
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.search_tables import search_vectors, search_versions
+from tintype_studio.storage.tables import datasets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +73,10 @@ class VectorStore(Protocol):
 
     def ready(self, dataset_row_id: int, embedder: str, dimensions: int) -> None:
         """Do now what would make the next search of a dataset slow."""
+        ...
+
+    def forget_purged(self) -> None:
+        """Drop what is kept beside the database of datasets that are no more."""
         ...
 
 
@@ -134,6 +141,27 @@ class FileVectorStore:
             from tintype_studio.search.vector_index import build
 
             build(files, mapped)
+
+    def forget_purged(self) -> None:
+        """See ``VectorStore``: remove their files."""
+        found: dict[int, list[Path]] = {}
+        if self._folder.is_dir():
+            for folder in self._folder.iterdir():
+                number = folder.name.partition("-")[0]
+                if number.isdecimal():
+                    found.setdefault(int(number), []).append(folder)
+        # Asked after the folders were listed: one made meanwhile is not among them.
+        for row_id in found.keys() - self._living(list(found)):
+            for folder in found[row_id]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _living(self, dataset_row_ids: list[int]) -> set[int]:
+        living: set[int] = set()
+        for start in range(0, len(dataset_row_ids), _FETCH):
+            query = sa.select(datasets.c.id).where(datasets.c.id.in_(dataset_row_ids[start : start + _FETCH]))
+            with self._db.read() as connection:
+                living.update(connection.execute(query).scalars())
+        return living
 
     def _open(self, dataset_row_id: int, embedder: str, dimensions: int) -> tuple[Mapped, VectorFiles]:
         with self._lock:
@@ -246,13 +274,17 @@ def _best(
 
 
 def note_change(connection: sa.Connection, database: Database, dataset_row_id: int, embedder: str) -> None:
-    """Say in the writing transaction that vectors were written: copies of them are no longer complete."""
+    """Say in the writing transaction that vectors were written: copies of them are no longer complete.
+
+    Versions begin and go up at random. Counted from 0, files left by a purged dataset whose row id is used
+    again, or by what came after a backup that was restored, could have the number of other content.
+    """
     key = {"dataset_id": dataset_row_id, "embedder": embedder}
-    connection.execute(database.insert_ignore(search_versions).values(**key, version=0))
+    connection.execute(database.insert_ignore(search_versions).values(**key, version=secrets.randbits(40)))
     connection.execute(
         sa.update(search_versions)
         .where(search_versions.c.dataset_id == dataset_row_id, search_versions.c.embedder == embedder)
-        .values(version=search_versions.c.version + 1)
+        .values(version=search_versions.c.version + 1 + secrets.randbits(24))
     )
 
 

@@ -131,7 +131,8 @@ class Database:
         On SQLite, whoever gets the writers' lock also does the work of those that wait for it: a crowd of
         callers pays for few commits, and hands the lock over less often. Each piece is undone alone on an
         exception, which its own caller gets; a commit that fails fails them all. ``work`` may run in any
-        thread. ``durable`` as in ``write``. Inside a unit of work it is a part of that.
+        thread, and again when it was taken back with a neighbour's. ``durable`` as in ``write``. Inside a
+        unit of work it is a part of that.
         """
         if not self.is_sqlite or self._open_unit() is not None:
             with self.write(durable=durable) as connection:
@@ -150,6 +151,9 @@ class Database:
             while self._pieces and (len(taken) < MOST_TOGETHER or own not in taken):
                 taken.append(self._pieces.popleft())
             durable = any(piece.durable for piece in taken)
+            # Savepoints cost as much as a short piece, and nearly always all of them go well.
+            if len(taken) > 1 and self._write_unparted(taken, durable):
+                return
             with _plain_errors(), self.transaction(durable=durable) as connection:
                 for piece in taken:
                     piece.run(connection, alone=len(taken) == 1)
@@ -161,6 +165,20 @@ class Database:
         finally:
             for piece in taken:
                 piece.done = True
+
+    def _write_unparted(self, pieces: Sequence[Piece[Any]], durable: bool) -> bool:
+        """Write all pieces as one; False, and nothing written, when one of them raises."""
+        try:
+            with _plain_errors(), self.transaction(durable=durable) as connection:
+                for piece in pieces:
+                    try:
+                        piece.run(connection, alone=True)
+                    except Exception as error:
+                        _require_open(connection)
+                        raise _TakenBack from error
+        except _TakenBack:
+            return False
+        return True
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -245,8 +263,12 @@ class Database:
         self.engine.dispose()
 
 
+class _TakenBack(Exception):
+    """One of several pieces raised."""
+
+
 class Piece(Generic[T]):
-    """A piece of writing that waits for its turn."""
+    """A piece of writing that waits for its turn. Its work may be done again, when it was taken back."""
 
     def __init__(self, work: Callable[[sa.Connection], T], *, durable: bool) -> None:
         self.durable = durable

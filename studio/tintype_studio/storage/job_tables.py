@@ -36,6 +36,8 @@ jobs = sa.Table(
     sa.Column("error_code", sa.String(60), nullable=True),
     sa.Column("error_message", sa.String(500), nullable=True),
     sa.Column("error_fix", sa.String(500), nullable=True),
+    # The most that it may cost, as planned when it was started.
+    sa.Column("credits_planned", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("credits_held", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("credits_charged", sa.BigInteger, nullable=False, server_default="0"),
     # How many entries of the ledger these are.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -20,8 +21,8 @@ from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.errors import Unavailable
 from tintype_studio.search import vector_store
 from tintype_studio.search.vector_store import FileVectorStore, note_change
-from tintype_studio.storage.search_tables import search_vectors
-from tintype_studio.storage.tables import samples
+from tintype_studio.storage.search_tables import search_vectors, search_versions
+from tintype_studio.storage.tables import datasets, samples
 from tintype_studio.studio import Studio
 
 DIMENSIONS = 24
@@ -97,6 +98,15 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(studio: Studio, folder: Path) -> FileVectorStore:
     return FileVectorStore(studio.database, folder)
+
+
+def renew(studio: Studio, dataset: Dataset) -> None:
+    """Purge a dataset, and make another that gets its row id."""
+    with studio.database.write() as connection:
+        condition = datasets.c.id == dataset.row_id
+        old = dict(connection.execute(sa.select(datasets).where(condition)).mappings().one())
+        connection.execute(sa.delete(datasets).where(condition))
+        connection.execute(sa.insert(datasets).values({**old, "uuid": clock.new_id()}))
 
 
 def unit(seed: int) -> np.ndarray[Any, Any]:
@@ -259,9 +269,53 @@ def test_files_that_are_ahead_of_an_older_copy_of_the_database_are_made_again(
     rows.add(10)
     check(store, rows)
     state = next(folder.rglob("state.json"))
-    state.write_text(state.read_text().replace('"version":1', '"version":900'))
+    told = orjson.loads(state.read_bytes())
+    state.write_bytes(orjson.dumps({**told, "version": told["version"] + (1 << 50)}))
     rows.add(10)
     check(FileVectorStore(studio.database, folder), rows, count=30)
+
+
+def test_files_of_a_purged_dataset_are_not_those_of_the_next_with_its_row_id(
+    studio: Studio, dataset: Dataset, store: FileVectorStore, rows: Rows
+) -> None:
+    rows.add(10)
+    check(store, rows)
+    renew(studio, dataset)
+    rows.truth.clear()
+    rows.add(10)
+    check(store, rows)
+
+
+def test_files_that_are_ahead_of_a_restored_backup_do_not_become_current(
+    studio: Studio, store: FileVectorStore, rows: Rows
+) -> None:
+    rows.add(10)
+    check(store, rows)
+    with studio.database.read() as connection:
+        backed_up = connection.execute(sa.select(search_versions.c.version)).scalar_one()
+    rows.remove(rows.add(10))
+    store.nearest(rows.dataset.row_id, EMBEDDER, unit(1), count=1, threshold=-2)
+    with studio.database.write() as connection:
+        connection.execute(sa.update(search_versions).values(version=backed_up))
+    rows.add(10)
+    check(store, rows, count=30)
+
+
+def test_files_of_purged_datasets_are_removed_by_the_background(
+    studio: Studio, dataset: Dataset, rows: Rows
+) -> None:
+    store = studio.search.vectors
+    assert isinstance(store, FileVectorStore)
+    rows.add(10)
+    check(store, rows)
+    kept = studio.home / "search/vectors"
+    for gone in ("4711-aaaaaaaaaaaa", "4711-bbbbbbbbbbbb"):
+        shutil.copytree(next(kept.glob(f"{dataset.row_id}-*")), kept / gone)
+    (kept / "not-ours").mkdir()
+    studio.search.indexer._work()
+    names = {path.name.partition("-")[0] for path in kept.iterdir()}
+    assert names == {str(dataset.row_id), "not"}
+    check(store, rows)
 
 
 def test_many_stores_over_one_folder_agree_while_vectors_come_and_go(

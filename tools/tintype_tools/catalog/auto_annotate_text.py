@@ -74,7 +74,7 @@ def plan(args: AutoAnnotateTextArgs, call: Call) -> Plan:
     """One prompt on one image; nothing is saved."""
     dataset = call.studio.datasets.get(call.principal, args.dataset_name)
     sample = call.studio.samples.find(dataset, args.image_filename)
-    survey_prompt(call.studio.detectors, dataset, args.text_prompt)
+    survey_prompt(call.studio.detectors, dataset, args.text_prompt, call.check)
     return Plan((Affected("prompt.answered", 1, dataset.name, sample.filename),))
 
 

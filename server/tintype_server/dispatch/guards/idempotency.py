@@ -11,6 +11,9 @@ from tintype_studio.errors import TintypeError
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
 
+_BESIDE = {"wait_seconds"}
+"""How long a caller waits for a job is nothing of what the call is about."""
+
 
 def idempotency(call: RunningCall, proceed: Next) -> Outcome:
     """Replay the stored answer of an earlier call with this key, or run and store.
@@ -25,7 +28,9 @@ def idempotency(call: RunningCall, proceed: Next) -> Outcome:
         call.principal,
         tool=call.spec.name,
         key=key,
-        fingerprint=fingerprint(call.args.model_dump(mode="json")),
+        fingerprint=fingerprint(
+            call.args.model_dump(mode="json", exclude=_BESIDE if call.spec.report else None)
+        ),
         call_id=call.id,
         atomic=call.spec.atomic,
         check=call.check,

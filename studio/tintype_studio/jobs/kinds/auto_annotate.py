@@ -6,7 +6,7 @@ very annotations that the dataset's own detector learned from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +22,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.kind import Done, JobPlan, Kind
 from tintype_studio.ledger.prices import price_of
 from tintype_studio.names import clean_name
+from tintype_studio.storage.job_tables import job_items, jobs
 from tintype_studio.vision.detect.chain import TEACHING_SECONDS, DetectorSettings, EngineSpec, Survey
 from tintype_studio.vision.detect.examples import Lesson
 
@@ -106,7 +107,7 @@ class AutoAnnotate(Kind):
             return _read_engines(kept)
         shapes = {c["name"]: c["output_type"] for c in run.args["classes"]}
         names = checked_names(dataset, run.args["classes"])
-        survey = run.studio.detectors.survey(dataset, {name: name for name in names})
+        survey = run.studio.detectors.survey(dataset, {name: name for name in names}, run.check)
         survey.require(dataset.name)
         for name in survey.missing:
             run.log(f"No engine can find {name!r}; the other classes are labelled.", "warning")
@@ -161,20 +162,43 @@ def totals(studio: Studio, job: Job) -> Totals:
 
 
 def _to_label(run: Run, dataset: Dataset) -> Iterator[str]:
-    """Ids of the images, in upload order; as many in all turns of the job as were planned."""
+    """Ids of the images, in upload order; as many in all turns of the job as were planned.
+
+    Those in which an earlier job found nothing come last: with ``max_images``, a row of jobs gets through.
+    """
     left = (run.job.total or 0) - len(run.finished)
-    after = 0
-    while left > 0 and (page := run.studio.samples.page(dataset, limit=PAGE, after=after)):
-        for sample in page:
-            if sample.id in run.finished or sample.created_at > run.job.created_at:
-                continue
-            if sample.annotation_count and not run.args["overwrite"]:
-                continue
-            if left <= 0:
-                return
-            left -= 1
-            yield sample.id
-        after = page[-1].row_id
+    in_vain = _looked_at(run, dataset)
+    for again in (False, True):
+        after = 0
+        while left > 0 and (page := run.studio.samples.page(dataset, limit=PAGE, after=after)):
+            for sample in page:
+                if sample.id in run.finished or sample.created_at > run.job.created_at:
+                    continue
+                if (sample.annotation_count and not run.args["overwrite"]) or (
+                    again is not (sample.id in in_vain and not sample.annotation_count)
+                ):
+                    continue
+                if left <= 0:
+                    return
+                left -= 1
+                yield sample.id
+            after = page[-1].row_id
+
+
+def _looked_at(run: Run, dataset: Dataset) -> frozenset[str]:
+    """Ids of images that earlier jobs of this kind have dealt with."""
+    query = (
+        sa.select(job_items.c.key)
+        .join(jobs, jobs.c.id == job_items.c.job_id)
+        .where(
+            jobs.c.dataset_id == dataset.row_id,
+            jobs.c.kind == run.job.kind,
+            jobs.c.id < run.job.row_id,
+            job_items.c.outcome == "done",
+        )
+    )
+    with run.studio.database.read() as connection:
+        return frozenset(connection.execute(query).scalars())
 
 
 def _label(run: Run, engines: Sequence[Asked], sample_id: str) -> Done:
@@ -198,28 +222,30 @@ def _label(run: Run, engines: Sequence[Asked], sample_id: str) -> Done:
     except TintypeError as error:
         raise _named(error, sample) from error
     drafts = ANNOTATIONS.validate_python(found)
+    sought = frozenset(label for each in engines for label in each.labels)
     return Done(
-        credits=price_of(OPERATION).total(1),
-        write=partial(_save, run, sample, drafts),
+        # As for a single prompt, only an answer costs something.
+        credits=price_of(OPERATION).total(1) if drafts else 0,
+        write=partial(_save, run, sample, sought, drafts),
         detail={"added": len(drafts)},
     )
 
 
-def _save(run: Run, sample: Sample, drafts: list[Annotation], connection: sa.Connection) -> None:
-    """Add the drafts to what must stay. Nobody's later work is overwritten unasked."""
+def _save(
+    run: Run, sample: Sample, sought: Set[str], drafts: list[Annotation], connection: sa.Connection
+) -> None:
+    """Add the drafts to what must stay: classes that were not looked for, and whatever came later."""
     studio = run.studio
     locked = studio.samples.get_in(connection, run.principal, sample.id, lock=True)
     before = current_document(connection, locked.row_id)
-    if not run.args["overwrite"]:
-        changed = newest_change(connection, locked.row_id)
-        if before or (changed is not None and changed > run.job.created_at):
-            raise Conflict(
-                f"{_path(sample)}: somebody labelled it after the job began; their work was kept.",
-                code="edited_meanwhile",
-                fix="Run again with overwrite=true to replace it.",
-            )
-    replaced = {c["name"] for c in run.args["classes"]}
-    document = [a for a in before if a.name not in replaced] + drafts
+    changed = newest_change(connection, locked.row_id)
+    if (before and not run.args["overwrite"]) or (changed is not None and changed > run.job.created_at):
+        raise Conflict(
+            f"{_path(sample)}: somebody labelled it after the job began; their work was kept.",
+            code="edited_meanwhile",
+            fix="Run again with overwrite=true to replace it.",
+        )
+    document = [a for a in before if a.name not in sought] + drafts
     if document or before:
         studio.documents.save(run.principal, sample.id, document, bulk=True)
 

@@ -16,12 +16,22 @@ LARGEST_STEP = 0.7
 
 def overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """Intersection over union of every box of ``first`` with every one of ``second``: (n, m)."""
+    shared = _shared(first, second)
+    union = areas(first)[:, None] + areas(second)[None] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9))
+
+
+def nesting(first: Boxes, second: Boxes) -> NDArray[np.float64]:
+    """Intersection over the smaller of the two boxes: (n, m); 1 where one lies in the other."""
+    smaller = np.minimum(areas(first)[:, None], areas(second)[None])
+    return np.asarray(_shared(first, second) / np.maximum(smaller, 1e-9))
+
+
+def _shared(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     a, b = first[:, None], second[None]
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    shared = np.clip(width, 0, None) * np.clip(height, 0, None)
-    union = areas(first)[:, None] + areas(second)[None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9))
+    return np.asarray(np.clip(width, 0, None) * np.clip(height, 0, None))
 
 
 def areas(boxes: Boxes) -> NDArray[np.float64]:
@@ -29,14 +39,24 @@ def areas(boxes: Boxes) -> NDArray[np.float64]:
     return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-def suppress(boxes: Boxes, scores: NDArray[np.floating], limit: float, most: int) -> list[int]:
-    """Greedy non-maximum suppression: indices kept, best first; none overlaps a better one by ``limit``."""
+def suppress(
+    boxes: Boxes, scores: NDArray[np.floating], limit: float, most: int, *, nested: float | None = None
+) -> list[int]:
+    """Greedy non-maximum suppression: indices kept, best first; none overlaps a better one by ``limit``.
+
+    With ``nested``, none lies in a better one, or around it, with that share of the smaller of the two.
+    """
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while len(order) and len(kept) < most:
         best, rest = int(order[0]), order[1:]
         kept.append(best)
-        order = rest[overlaps(boxes[best : best + 1], boxes[rest])[0] < limit] if len(rest) else rest
+        if len(rest):
+            free = overlaps(boxes[best : best + 1], boxes[rest])[0] < limit
+            if nested is not None:
+                free &= nesting(boxes[best : best + 1], boxes[rest])[0] < nested
+            rest = rest[free]
+        order = rest
     return kept
 
 

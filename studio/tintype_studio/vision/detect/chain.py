@@ -121,31 +121,40 @@ class Detectors:
         self.blob_url = blob_url
         self._samples = samples
         self._documents = documents
-        self._read: OrderedDict[int, tuple[datetime, Examples]] = OrderedDict()
+        self._read: OrderedDict[int, tuple[datetime, Examples, Lesson | None]] = OrderedDict()
         self.settings = settings or DetectorSettings()
 
-    def examples(self, dataset: Dataset) -> Examples:
+    def examples(self, dataset: Dataset, check: Callable[[], None] = lambda: None) -> Examples:
         """What the dataset can teach now; read again only when something in it has changed."""
+        return self._taught_by(dataset, check)[0]
+
+    def _taught_by(self, dataset: Dataset, check: Callable[[], None]) -> tuple[Examples, Lesson | None]:
+        """Its examples and the lesson made of them, which are kept together: either takes time to make."""
+        from tintype_studio.vision.detect.learning_version import VERSION
+
         with self._db.read() as connection:
             changed = connection.execute(
                 sa.select(datasets.c.updated_at).where(datasets.c.id == dataset.row_id)
             ).scalar_one()
         kept = self._read.get(dataset.row_id)
         if kept is not None and kept[0] == changed:
-            return kept[1]
-        found = gather(self._samples, self._documents, dataset)
+            return kept[1], kept[2]
+        found = gather(self._samples, self._documents, dataset, check)
+        lesson = found.lesson(VERSION, check)
         with _guard:
-            self._read[dataset.row_id] = (changed, found)
+            self._read[dataset.row_id] = (changed, found, lesson)
             while len(self._read) > DATASETS_IN_MEMORY:
                 self._read.popitem(last=False)
-        return found
+        return found, lesson
 
-    def survey(self, dataset: Dataset, names: Mapping[str, str]) -> Survey:
-        """Ask every engine about every class label, each with the words for it. Opens and trains nothing."""
-        from tintype_studio.vision.detect.learning_version import VERSION
+    def survey(
+        self, dataset: Dataset, names: Mapping[str, str], check: Callable[[], None] = lambda: None
+    ) -> Survey:
+        """Ask every engine about every class label, each with the words for it. Opens and trains nothing.
 
-        found = self.examples(dataset)
-        lesson = found.lesson(VERSION)
+        ``check`` is called while the dataset's annotations are read, which is once after each change.
+        """
+        found, lesson = self._taught_by(dataset, check)
         engines: dict[str, EngineSpec] = {}
         readiness: dict[str, tuple[Readiness, ...]] = {}
         for name in names:
@@ -160,9 +169,11 @@ class Detectors:
     def open(self, spec: EngineSpec, check: Callable[[], None] = lambda: None) -> Detector:
         """The engine; the own detector is taught in a process of its own, unless it was before.
 
-        So that other calls go on, and that a call that is given up leaves nothing running.
+        So that other calls go on, and that a call that is given up leaves nothing running. One that asks a
+        provider calls ``check`` while it waits.
         """
         from tintype_studio.jobs.pool import Pool
+        from tintype_studio.vision.detect.vision_api import VisionApiDetector
 
         def taught() -> None:
             pool = Pool(1)
@@ -171,7 +182,8 @@ class Detectors:
             finally:
                 pool.close()
 
-        return open_engine(spec, self._blobs, check, taught)
+        engine = open_engine(spec, self._blobs, check, taught)
+        return engine.watched(check) if isinstance(engine, VisionApiDetector) else engine
 
     def _open_vocabulary(self) -> Readiness:
         from tintype_studio.vision.detect.open_weights import readiness

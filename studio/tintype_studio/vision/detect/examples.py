@@ -6,7 +6,7 @@ Drafts teach nothing, so that a detector never learns from its own guesses.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -68,39 +68,48 @@ class Examples:
         """Classes with enough examples, by name."""
         return tuple(sorted(name for name, count in self.counts.items() if count >= MIN_EXAMPLES))
 
-    def lesson(self, version: int) -> Lesson | None:
+    def lesson(self, version: int, check: Callable[[], None] = lambda: None) -> Lesson | None:
         """What to learn; None when no class has enough examples."""
         classes = self.classes()
         if not classes:
             return None
-        images = self._chosen(set(classes))
+        images = self._chosen(set(classes), check)
         content = [[e.sha256, [[n, *b] for n, b in e.boxes], [list(b) for b in e.drafts]] for e in images]
         digest = hashlib.sha256(orjson.dumps([version, classes, content])).hexdigest()
         return Lesson(classes, images, digest)
 
-    def _chosen(self, classes: set[str]) -> tuple[Example, ...]:
+    def _chosen(self, classes: set[str], check: Callable[[], None]) -> tuple[Example, ...]:
         """All images with such a class, or so many that rare classes come first; in a stable order."""
         useful = [e for e in self.images if any(name in classes for name, _ in e.boxes)]
         useful.sort(key=lambda e: e.sha256)
         if len(useful) <= MAX_IMAGES:
             return tuple(useful)
+        # Images with the same classes are equally rare, so only the first of each kind need be compared.
+        alike: dict[frozenset[str], deque[int]] = {}
+        for k, example in enumerate(useful):
+            alike.setdefault(frozenset(n for n, _ in example.boxes if n in classes), deque()).append(k)
         seen: Counter[str] = Counter()
         chosen: list[Example] = []
-        left = useful
         while len(chosen) < MAX_IMAGES:
+            check()
             # The image whose rarest class has been seen least so far.
-            best = min(left, key=lambda e: min(seen[n] for n, _ in e.boxes if n in classes))
-            left = [e for e in left if e is not best]
+            kind = min(alike, key=lambda names: (min(seen[n] for n in names), alike[names][0]))
+            best = useful[alike[kind].popleft()]
+            if not alike[kind]:
+                del alike[kind]
             chosen.append(best)
             seen.update(n for n, _ in best.boxes)
         return tuple(sorted(chosen, key=lambda e: e.sha256))
 
 
-def gather(samples: Samples, documents: Documents, dataset: Dataset) -> Examples:
-    """Read a dataset's annotations."""
+def gather(
+    samples: Samples, documents: Documents, dataset: Dataset, check: Callable[[], None] = lambda: None
+) -> Examples:
+    """Read a dataset's annotations, calling ``check`` with every image."""
     counts: Counter[str] = Counter()
     images = []
     for sample, document in _labelled(samples, documents, dataset):
+        check()
         placed = [(a, corners) for a in document if (corners := _corners(a, sample))]
         boxes = [(a.name, corners) for a, corners in placed if not is_draft(a)]
         drafts = [corners for a, corners in placed if is_draft(a)]

@@ -48,6 +48,8 @@ FAINTEST = 0.02
 """A class below this share of a proposal is not considered."""
 SAME_CLASS, ANY_CLASS = 0.45, 0.7
 """Intersection over union at which the weaker of two detections goes."""
+PART = 0.85
+"""Share of a box inside a better one of its class from which it is taken for a part of the same object."""
 COARSE_UNITS, FINE_UNITS = 32, 96
 NEAR, NEARER = 0.09, 0.05
 """How far off training windows are, as a share of the object: for the first and the second stage."""
@@ -123,7 +125,7 @@ class OwnDetector:
         rows: list[tuple[float, int, int]] = []
         for label in range(len(self.classes)):
             likely = np.flatnonzero(chances[:, label] > FAINTEST)
-            kept = suppress(boxes[likely], chances[likely, label], SAME_CLASS, PROPOSALS)
+            kept = suppress(boxes[likely], chances[likely, label], SAME_CLASS, PROPOSALS, nested=PART)
             rows += [(float(chances[likely[k], label]), label, int(likely[k])) for k in kept]
         rows.sort(key=lambda row: (-row[0], row[1], row[2]))
         at = [row[2] for row in rows]

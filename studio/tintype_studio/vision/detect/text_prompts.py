@@ -39,10 +39,12 @@ class TextAnswer:
     missing: dict[str, tuple[Readiness, ...]] = field(default_factory=dict)
 
 
-def survey_prompt(detectors: Detectors, dataset: Dataset, prompt: str) -> tuple[list[Phrase], Survey]:
+def survey_prompt(
+    detectors: Detectors, dataset: Dataset, prompt: str, check: Callable[[], None] = lambda: None
+) -> tuple[list[Phrase], Survey]:
     """What a prompt asks for, and who can find it; refuses what ``answer`` would refuse before it looks."""
     phrases = phrases_of(prompt, [c.name for c in dataset.classes])
-    survey = detectors.survey(dataset, {p.label: p.text for p in phrases})
+    survey = detectors.survey(dataset, {p.label: p.text for p in phrases}, check)
     survey.require(dataset.name)
     return phrases, survey
 
@@ -69,7 +71,7 @@ def answer(
     from tintype_studio.media.decode import decode_upright
     from tintype_studio.vision.detect.annotate import find
 
-    _, survey = survey_prompt(detectors, dataset, prompt)
+    _, survey = survey_prompt(detectors, dataset, prompt, check)
     pixels = np.asarray(decode_upright(image), np.uint8)
     wanted = open_wanted(detectors, survey, dict.fromkeys(survey.engines, output_type), check=check)
     started = time.perf_counter()

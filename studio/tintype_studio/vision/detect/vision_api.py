@@ -8,16 +8,20 @@ answers is checked number by number, and asked for once more if it is not what w
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import math
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,12 +41,16 @@ LONGEST_SIDE = 1024
 """Pixels of the picture that is sent; more costs more and is reduced by the providers anyway."""
 JPEG_QUALITY = 90
 TIMEOUT_SECONDS = 60.0
+"""Of one try, until the last byte of the answer is read."""
+CHECK_SECONDS = 0.1
+"""How often a call that waits for the provider asks whether it shall go on."""
 TRIES = 3
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 20.0
 MAX_TOKENS = 4096
 MAX_ANSWER = 4 << 20
-"""Bytes of an answer that are read."""
+"""Bytes of an answer; a longer one is refused."""
+CHUNK = 64 << 10
 SAME_OBJECT = 0.5
 
 
@@ -142,12 +150,19 @@ class VisionApiDetector:
         self._key = key
         self._url = base_url.rstrip("/") + provider.path
         self._model = model
+        self._check: Callable[[], None] = lambda: None
+
+    def watched(self, check: Callable[[], None]) -> VisionApiDetector:
+        """The same detector, calling ``check`` as long as it waits; what that raises ends the call."""
+        made = copy.copy(self)
+        made._check = check
+        return made
 
     @classmethod
     def from_environment(
         cls, api: str, model: str | None, env: Mapping[str, str] = os.environ
     ) -> VisionApiDetector:
-        """With the provider's own environment variables; Unavailable without a key."""
+        """With the provider's own environment variables; Unavailable without a key, or with unusable ones."""
         ready = readiness(api, model, env)
         if not ready.ready:
             raise Unavailable(ready.why, code="key_missing", fix=ready.fix, retryable=False)
@@ -160,12 +175,15 @@ class VisionApiDetector:
                 fix=f"Ask the operator to correct or unset {provider.base_variable}.",
                 retryable=False,
             )
-        return cls(
-            provider,
-            env[provider.key_variable].strip(),
-            base_url=base_url,
-            model=model or provider.model,
-        )
+        key = env[provider.key_variable].strip()
+        if not (key.isascii() and key.isprintable()):
+            raise Unavailable(
+                f"{provider.key_variable} holds characters that no key has, such as a line break.",
+                code="invalid_setting",
+                fix=f"Ask the operator to set {provider.key_variable} again, as one line.",
+                retryable=False,
+            )
+        return cls(provider, key, base_url=base_url, model=model or provider.model)
 
     @property
     def name(self) -> str:
@@ -247,33 +265,35 @@ class VisionApiDetector:
         )
         error: TintypeError = self._unreachable()
         for attempt in range(TRIES):
-            wait = FIRST_WAIT_SECONDS * 4**attempt
+            seconds = FIRST_WAIT_SECONDS * 4**attempt
             try:
-                with urlopen(request, timeout=TIMEOUT_SECONDS) as reply:  # noqa: S310
-                    return self._text(reply.read(MAX_ANSWER))
+                content = _Exchange(request).reply(self._check)
             except HTTPError as refused:
-                error, wait = self._refused(refused.code, refused.headers.get("retry-after"), wait)
+                refused.close()
+                error, seconds = self._refused(refused.code, refused.headers.get("retry-after"), seconds)
                 if not error.retryable:
                     raise error from None
             except (OSError, HTTPException):
                 error = self._unreachable()
+            except ValueError:
+                # What http.client says of a header it will not send quotes the header, and with it the key.
+                raise self._unusable() from None
+            else:
+                return self._text(content)
             if attempt + 1 < TRIES:
-                time.sleep(min(wait, LONGEST_WAIT_SECONDS))
+                _pause(min(seconds, LONGEST_WAIT_SECONDS), self._check)
         raise error
 
     def _text(self, content: bytes) -> str:
+        if len(content) > MAX_ANSWER:
+            raise self._foreign()
         try:
             answer = orjson.loads(content)
             if self._provider.name == "anthropic":
                 return "".join(part["text"] for part in answer["content"] if part.get("type") == "text")
             return str(answer["choices"][0]["message"]["content"])
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise Unavailable(
-                f"What {self._provider.base_variable} names does not speak {self._provider.name}'s API.",
-                code="engine_failed",
-                fix=f"Ask the operator to check {self._provider.base_variable}.",
-                retryable=False,
-            ) from error
+            raise self._foreign() from error
 
     def _refused(self, status: int, retry_after: str | None, wait: float) -> tuple[TintypeError, float]:
         who = self._provider.name
@@ -293,6 +313,13 @@ class VisionApiDetector:
             ), seconds
         if status in {408, 500, 502, 503, 504, 529}:
             return self._unreachable(), wait
+        if 300 <= status < 400:
+            return Unavailable(
+                f"{who} sends the request on to another address (HTTP {status}); the key is not taken there.",
+                code="engine_failed",
+                fix=f"Ask the operator to set {self._provider.base_variable} to the API's final address.",
+                retryable=False,
+            ), wait
         return Unavailable(
             f"{who} refused the request (HTTP {status}).",
             code="engine_failed",
@@ -306,6 +333,91 @@ class VisionApiDetector:
             code="provider_unreachable",
             fix="Try again later, or label with your own eyes: preview_image, then save_annotations.",
         )
+
+    def _foreign(self) -> TintypeError:
+        return Unavailable(
+            f"What {self._provider.base_variable} names does not speak {self._provider.name}'s API.",
+            code="engine_failed",
+            fix=f"Ask the operator to check {self._provider.base_variable}.",
+            retryable=False,
+        )
+
+    def _unusable(self) -> TintypeError:
+        provider = self._provider
+        return Unavailable(
+            f"No request to {provider.name} can be made with this key and address.",
+            code="invalid_setting",
+            fix=f"Ask the operator to check {provider.key_variable} and {provider.base_variable}.",
+            retryable=False,
+        )
+
+
+class _Exchange:
+    """One request and its reply, in a thread of its own.
+
+    A socket's timeout bounds each read and not their sum, and a read cannot be interrupted; so the caller
+    waits beside it, with its eye on the clock and on whether it shall go on. A thread that is left behind
+    ends with its next bytes, or with the socket's timeout.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._content: Future[bytes] = Future()
+        self._given_up = threading.Event()
+
+    def reply(self, check: Callable[[], None]) -> bytes:
+        """Its bytes, of which none are read beyond a few over ``MAX_ANSWER``.
+
+        Raises TimeoutError after ``TIMEOUT_SECONDS``, and what ``urlopen`` and ``check`` raise.
+        """
+        until = time.monotonic() + TIMEOUT_SECONDS
+        threading.Thread(target=self._run, name="tintype-vision-api", daemon=True).start()
+        try:
+            while not self._content.done():
+                check()
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the whole reply took too long")
+                wait([self._content], min(left, CHECK_SECONDS))
+            return self._content.result()
+        finally:
+            self._given_up.set()
+
+    def _run(self) -> None:
+        try:
+            self._content.set_result(self._read())
+        except Exception as error:
+            self._content.set_exception(error)
+
+    def _read(self) -> bytes:
+        content = bytearray()
+        with _opener().open(self._request, timeout=TIMEOUT_SECONDS) as reply:
+            while len(content) <= MAX_ANSWER and not self._given_up.is_set():
+                chunk = reply.read1(CHUNK)
+                if not chunk:
+                    break
+                content += chunk
+        return bytes(content)
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A redirect is an error: the one who is redirected to would get the key and the picture."""
+
+    def redirect_request(self, *_request: object) -> None:
+        return None
+
+
+@cache
+def _opener() -> OpenerDirector:
+    return build_opener(_NoRedirects)
+
+
+def _pause(seconds: float, check: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    check()
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, CHECK_SECONDS))
+        check()
 
 
 def _encoded(image: Image) -> tuple[str, float, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from tintype_studio.vision.detect import chain, learning, open_weights
 from tintype_studio.vision.detect.chain import Detectors, DetectorSettings, open_engine
 from tintype_studio.vision.detect.examples import MAX_IMAGES, Example, Examples
 from tintype_studio.vision.detect.own import OwnDetector
+from tintype_studio.vision.detect.text_prompts import answer, survey_prompt
 from tintype_studio.vision.detect.views import LabelledImage
 
 
@@ -149,6 +150,43 @@ def test_a_dataset_is_read_again_only_when_it_changed(studio, owner, yard, monke
     assert studio.detectors.examples(yard).counts == {"badge": 1, "crate": 1}
 
 
+def test_the_lesson_is_made_again_only_when_the_dataset_changed(studio, owner, yard, monkeypatch):
+    made = []
+    real = Examples.lesson
+    monkeypatch.setattr(Examples, "lesson", lambda *arguments: made.append(1) or real(*arguments))
+    before = studio.detectors.survey(yard, {"badge": "badge"}).engines["badge"]
+    assert studio.detectors.survey(yard, {"crate": "crate"}).engines["crate"].lesson is before.lesson
+    assert len(made) == 1
+    studio.documents.save(owner, studio.samples.page(yard, limit=9)[-1].id, boxes_of(3))
+    after = studio.detectors.survey(yard, {"badge": "badge"}).engines["badge"]
+    assert after.key != before.key
+    assert len(made) == 2
+
+
+def test_reading_the_examples_can_be_given_up_and_leaves_nothing_half_read(studio, yard):
+    calls = []
+
+    def enough() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        survey_prompt(studio.detectors, yard, "badge", enough)
+    assert studio.detectors.examples(yard).counts == {"badge": 3, "crate": 3}
+
+
+def test_an_answer_hands_its_check_to_the_reading(studio, yard):
+    def enough() -> None:
+        raise Cancelled("enough")
+
+    image = studio.samples.image_bytes(studio.samples.page(yard, limit=1)[0])
+    settings = {"output_type": "bbox", "threshold": 0.5, "max_detections": 5}
+    with pytest.raises(Cancelled):
+        answer(studio.detectors, studio.prompts, yard, image, "badge", check=enough, **settings)
+    assert studio.detectors._read == {}, "given up while reading, not later"
+
+
 def test_new_labels_teach_anew_and_drafts_do_not(studio, owner, yard, taught_by):
     before = survey(studio, yard, "badge").engines["badge"]
     last = studio.samples.page(yard, limit=9)[-1]
@@ -240,6 +278,39 @@ def test_of_many_images_those_with_rare_classes_are_learned_from():
     again = Examples({"rare": 5, "common": len(many)}, (*rare, *reversed(many))).lesson(1)
     assert again.digest == lesson.digest, "the order in which images came does not matter"
     assert examples.lesson(2).digest != lesson.digest
+
+
+def test_choosing_compares_kinds_of_images_and_gives_what_comparing_all_gives():
+    """Against the plain rule: again and again the image whose rarest class has been seen least."""
+    random = np.random.default_rng(4)
+    box = (0.0, 0.0, 9.0, 9.0)
+    names = ["a", "b", "c", "d", "few"]
+    images = []
+    for k in range(600):
+        drawn = random.choice(names, int(random.integers(1, 5)), p=[0.5, 0.3, 0.14, 0.05, 0.01])
+        images.append(Example(f"s{k}", f"{k:04}", 10, 10, tuple((str(n), box) for n in drawn), ()))
+    classes = set("abcd")
+    left = [e for e in images if any(n in classes for n, _ in e.boxes)]
+    seen: Counter[str] = Counter()
+    expected = []
+    for _ in range(MAX_IMAGES):
+        best = min(left, key=lambda e: min(seen[n] for n, _ in e.boxes if n in classes))
+        left.remove(best)
+        expected.append(best)
+        seen.update(n for n, _ in best.boxes)
+    lesson = Examples({**dict.fromkeys(classes, 9), "few": 1}, tuple(images)).lesson(1)
+    assert lesson.images == tuple(sorted(expected, key=lambda e: e.sha256))
+
+
+def test_choosing_can_be_given_up():
+    box = (0.0, 0.0, 9.0, 9.0)
+    many = tuple(Example(f"s{k}", f"{k:04}", 10, 10, (("a", box),), ()) for k in range(MAX_IMAGES + 1))
+
+    def enough() -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        Examples({"a": len(many)}, many).lesson(1, enough)
 
 
 def test_upright_pictures_are_what_boxes_speak_of(studio, owner, taught_by):

@@ -44,10 +44,13 @@ def test_scores_are_chances(detector, drawn):
         for detection in detector.detect(picture.image, CLASSES, threshold=0.05, max_detections=50):
             truth = picture.boxes[[CLASSES.index(detection.name)]]
             scored.append((detection.score, overlaps(corners(detection), truth)[0, 0] >= 0.5))
-    sure = [right for score, right in scored if score >= 0.7]
-    doubtful = [right for score, right in scored if score < 0.3]
-    assert np.mean(sure) >= 0.9
-    assert not doubtful or np.mean(doubtful) < 0.3
+    sure = [(score, right) for score, right in scored if score >= 0.7]
+    doubtful = [(score, right) for score, right in scored if score < 0.3]
+    assert len(sure) >= 15
+    for group in (sure, doubtful):
+        claimed, true = np.mean(group, axis=0) if group else (0.0, 0.0)
+        # Six pictures say how sure one may be only roughly.
+        assert abs(claimed - true) < 0.25
 
 
 def test_answers_are_sorted_capped_inside_and_of_the_wanted_class(detector, drawn):

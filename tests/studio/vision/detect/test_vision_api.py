@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+import logging
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,9 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tintype_studio.errors import InvalidImage, RateLimited, Unavailable
-from tintype_studio.vision.detect import vision_api
+from tintype_studio.errors import Cancelled, InvalidImage, RateLimited, Unavailable
+from tintype_studio.vision.detect import chain, vision_api
+from tintype_studio.vision.detect.chain import Detectors, DetectorSettings, EngineSpec
 from tintype_studio.vision.detect.protocol import Detector
+from tintype_studio.vision.detect.text_prompts import plain_errors
 from tintype_studio.vision.detect.vision_api import VisionApiDetector, readiness
 
 WANTED = {"threshold": 0.3, "max_detections": 10}
@@ -31,21 +37,34 @@ class Stub:
         self.headers: list[dict[str, str]] = []
         self.replies: list[tuple[int, Any]] = []
         self.more_headers: dict[str, str] = {}
+        self.before_reply = threading.Event()
+        self.before_reply.set()
+        self.trickle: tuple[int, float] | None = None
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
                 stub.asked.append({"path": self.path, **body})
                 stub.headers.append({k.lower(): v for k, v in self.headers.items()})
                 status, reply = stub.replies.pop(0) if len(stub.replies) > 1 else stub.replies[0]
                 data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+                stub.before_reply.wait(20)
                 self.send_response(status)
                 for key, value in stub.more_headers.items():
                     self.send_header(key, value)
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(OSError):
+                    self._send(data)
+
+            do_GET = do_POST
+
+            def _send(self, data: bytes) -> None:
+                size, seconds = stub.trickle or (len(data) or 1, 0)
+                for start in range(0, len(data), size):
+                    self.wfile.write(data[start : start + size])
+                    time.sleep(seconds)
 
             def log_message(self, *_arguments: object) -> None:
                 pass
@@ -69,6 +88,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     monkeypatch.setattr(vision_api, "FIRST_WAIT_SECONDS", 0.01)
     opened = Stub()
     yield opened
+    opened.before_reply.set()
     opened.server.shutdown()
     opened.server.server_close()
 
@@ -239,3 +259,103 @@ def test_readiness():
     with pytest.raises(Unavailable) as refused:
         VisionApiDetector.from_environment("openai", None, {})
     assert refused.value.code == "key_missing"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_key_does_not_follow_to_another_address(stub, detector, status):
+    other = Stub()
+    other.say(objects(("cat", 1, 1, 20, 20, 0.9)))
+    stub.more_headers = {"location": f"{other.url}/v1/messages"}
+    stub.replies.append((status, {}))
+    try:
+        with pytest.raises(Unavailable) as refused:
+            detector().detect(PICTURE, ["cat"], **WANTED)
+    finally:
+        other.server.shutdown()
+        other.server.server_close()
+    assert other.headers == []
+    assert refused.value.code == "engine_failed"
+    assert "ANTHROPIC_BASE_URL" in refused.value.fix
+    assert len(stub.asked) == 1
+
+
+@pytest.mark.parametrize("key", ["sk-12\n34", "sk-12\r\n34", "sk-12\x0034", "sk-ключ"])
+def test_a_key_that_no_header_takes_is_refused_and_told_nowhere(key):
+    env = {"OPENAI_API_KEY": f" {key}\n"}
+    with pytest.raises(Unavailable) as refused:
+        VisionApiDetector.from_environment("openai", None, env)
+    assert refused.value.code == "invalid_setting"
+    assert "OPENAI_API_KEY" in refused.value.fix
+    assert "sk-" not in refused.value.message + refused.value.fix
+
+
+@pytest.mark.parametrize("key", ["sk-12\n34", "sk-ключ"])
+def test_what_the_http_library_says_of_a_key_is_not_logged(stub, caplog, key):
+    made = VisionApiDetector(vision_api.PROVIDERS["openai"], key, base_url=stub.url, model="m")
+    with caplog.at_level(logging.DEBUG), pytest.raises(Unavailable) as refused, plain_errors():
+        made.detect(PICTURE, ["cat"], **WANTED)
+    assert refused.value.code == "invalid_setting"
+    assert refused.value.__suppress_context__
+    assert "sk-" not in caplog.text
+    assert stub.asked == []
+
+
+def test_an_answer_in_drops_ends_with_the_time_for_the_whole(stub, detector, monkeypatch):
+    monkeypatch.setattr(vision_api, "TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(vision_api, "TRIES", 1)
+    stub.say(objects(("cat", 1, 1, 20, 20, 0.9)))
+    stub.trickle = (10, 0.2)
+    started = time.monotonic()
+    with pytest.raises(Unavailable) as refused:
+        detector().detect(PICTURE, ["cat"], **WANTED)
+    assert refused.value.code == "provider_unreachable"
+    assert time.monotonic() - started < 2
+
+
+def test_an_answer_without_end_is_not_read_to_it(stub, detector, monkeypatch):
+    monkeypatch.setattr(vision_api, "MAX_ANSWER", 1000)
+    stub.say(objects(("cat", 1, 1, 20, 20, 0.9)))
+    assert len(detector().detect(PICTURE, ["cat"], **WANTED)) == 1
+    longer = json.dumps({"content": [{"type": "text", "text": '{"objects": []}'}]}) + " " * 1000
+    stub.replies = [(200, longer.encode())]
+    with pytest.raises(Unavailable) as refused:
+        detector().detect(PICTURE, ["cat"], **WANTED)
+    assert refused.value.code == "engine_failed"
+
+
+@pytest.mark.parametrize("where", ["before the reply", "within the reply", "between tries"])
+def test_waiting_for_the_provider_can_be_given_up(stub, detector, monkeypatch, where):
+    if where == "before the reply":
+        stub.say("{}")
+        stub.before_reply.clear()
+    elif where == "within the reply":
+        stub.say(objects(("cat", 1, 1, 20, 20, 0.9)))
+        stub.trickle = (10, 0.5)
+    else:
+        monkeypatch.setattr(vision_api, "FIRST_WAIT_SECONDS", 10.0)
+        stub.replies.append((503, {}))
+    until = time.monotonic() + 0.5
+
+    def check() -> None:
+        if time.monotonic() > until:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        detector().watched(check).detect(PICTURE, ["cat"], **WANTED)
+    assert time.monotonic() - until < 2
+    assert len(stub.asked) == 1
+
+
+def test_a_call_hands_down_its_check_and_none_stays_with_the_engine(stub, monkeypatch):
+    monkeypatch.setattr(chain, "_engines", OrderedDict())
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", stub.url)
+    stub.say(objects(("cat", 1, 1, 20, 20, 0.9)))
+    detectors = Detectors(*([None] * 5))  # type: ignore[arg-type]
+    spec = EngineSpec("vision_api", DetectorSettings(api="anthropic", api_model="sees-1"))
+    calls: list[int] = []
+    detectors.open(spec, lambda: calls.append(1)).detect(PICTURE, ["cat"], **WANTED)
+    counted = len(calls)
+    assert counted > 0
+    detectors.open(spec).detect(PICTURE, ["cat"], **WANTED)
+    assert len(calls) == counted

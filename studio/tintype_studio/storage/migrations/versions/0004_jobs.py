@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("error_code", sa.String(length=60), nullable=True),
         sa.Column("error_message", sa.String(length=500), nullable=True),
         sa.Column("error_fix", sa.String(length=500), nullable=True),
+        sa.Column("credits_planned", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("credits_held", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("credits_charged", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("charges", sa.Integer(), server_default="0", nullable=False),
