@@ -397,7 +397,7 @@ def test_a_job_that_kills_its_worker_again_and_again_is_given_up(
 
 def test_a_start_that_is_rolled_back_leaves_nothing(studio: Studio, owner: Principal) -> None:
     acting = replace(owner, call_id="c" * 36)
-    studio.ledger.hold(acting, call_id="c" * 36, operation="paint", amount=5)
+    studio.ledger.hold(acting, call_id="c" * 36, operation="paint", amount=len(KEYS) * PRICE)
 
     class Stop(Exception):
         pass
