@@ -417,3 +417,14 @@ def test_a_redo_is_not_undone_once_its_call_was_undone_anew(world: World) -> Non
     world.undo(anew)
     world.undo(redo)
     assert world.image("a.jpg")
+
+
+def test_an_undo_that_stands_again_is_told_by_the_call_that_made_it_so(world: World) -> None:
+    made = world.acts()
+    world.studio.datasets.create(made, name="new")
+    again = world.undo(world.undo(made))
+    world.undo(world.undo(again))
+    redone = world.undo(world.undo(made))
+    last = world.undo(again)  # the first undo of all stands again, and the dataset is gone
+    error = world.undo_refusal(redone)
+    assert (error.code, [c["call_id"] for c in error.details["calls"]]) == ("later_changes", [last.call_id])

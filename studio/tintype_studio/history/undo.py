@@ -214,13 +214,13 @@ def _require_unused(
 ) -> None:
     """``UndoConflict`` when an effective later change builds on what is to be taken back."""
     rows = [row for own in by_call.values() for row in own]
+    since = min(row["id"] for row in rows)
     blocking = dependents.effective(
-        connection,
-        principal.organization_id,
-        dependents.find(connection, rows),
-        since=min(row["id"] for row in rows),
+        connection, principal.organization_id, dependents.find(connection, rows), since=since
     )
-    blocking |= _undone_anew(connection, by_call)
+    anew = _undone_anew(connection, by_call)
+    # An earlier undo that stands again blocks by the later call that made it so; that one is named.
+    blocking |= _later(connection, anew, since) if blocking else anew
     # Calls that ran side by side are taken back one after the other, so one of them can build on another
     # that is taken back before it. A call that ended before the next one began cannot.
     order = {call_id: place for place, call_id in enumerate(by_call)}
@@ -249,6 +249,15 @@ def _undone_anew(connection: sa.Connection, by_call: dict[str, list[sa.RowMappin
             ).scalars()
         )
     return found - by_call.keys()
+
+
+def _later(connection: sa.Connection, calls: Collection[str], since: int) -> set[str]:
+    """Those of the calls that changed something after change ``since``."""
+    found: set[str] = set()
+    for part in batches(sorted(calls)):
+        query = sa.select(changes.c.call_id).where(changes.c.call_id.in_(part), changes.c.id > since)
+        found |= set(connection.execute(query.distinct()).scalars())
+    return found
 
 
 def _side_by_side(by_call: dict[str, list[sa.RowMapping]]) -> list[str]:
