@@ -50,7 +50,7 @@ def calibrate_boxes(count: int) -> None:
         proposal = segmenter.propose(scene.image, box)
         if proposal is None:
             continue
-        inputs.append(terms(proposal.rivals))
+        inputs.append(terms(proposal.evidence, proposal.agreements))
         truth.append(iou(on_canvas(proposal.mask, proposal.offset, item.mask.shape), item.mask))
     x, y = np.array(inputs), np.array(truth)
     weights = logistic(x, y)

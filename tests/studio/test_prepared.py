@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from tintype_studio.errors import Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.prepared import Prepared
-from tintype_studio.storage.tables import api_keys
+from tintype_studio.storage.tables import UtcDateTime, accounts, api_keys
 from tintype_studio.studio import Studio
 
 BY_NAME = sa.select(api_keys).where(api_keys.c.name == sa.bindparam("name"), api_keys.c.is_active.is_(True))
@@ -76,3 +76,22 @@ def test_a_driver_error_is_the_same_refusal(studio: Studio) -> None:
     with pytest.raises(Unavailable) as raised, studio.database.read():
         prepared.all(fake, {"name": "x"}, alone=True)
     assert raised.value.code == "database_busy"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        datetime(987, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2026, 7, 1, 1, tzinfo=timezone(timedelta(hours=2))),
+        None,
+    ],
+)
+def test_times_are_written_as_sqlalchemy_writes_them(studio: Studio, moment: datetime | None) -> None:
+    update = sa.update(accounts).values(reset_at=sa.bindparam("at", type_=UtcDateTime))
+    stored = sa.text("SELECT reset_at FROM accounts")
+    with studio.database.write() as connection:
+        Prepared(update).run(connection, {"at": moment})
+        ours = connection.execute(stored).scalar_one()
+        connection.execute(update, {"at": moment})
+        assert ours == connection.execute(stored).scalar_one()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from tintype_studio.errors import Conflict, TintypeError, Unavailable
 from tintype_studio.storage.tables import accounts
+from tintype_studio.storage.together import Piece
 from tintype_studio.studio import Studio
 
 Work = Callable[[sa.Connection], Any]
@@ -38,10 +40,10 @@ def in_one_batch(studio: Studio, *works: Work) -> list[Any]:
             got[n] = error
 
     threads = [threading.Thread(target=run, args=(n, work)) for n, work in enumerate(works)]
-    with studio.database._turns:  # whoever comes waits, and one of them does it all
+    with studio.database._writers:  # whoever comes waits, and one of them does it all
         for n, thread in enumerate(threads, 1):
             thread.start()
-            while len(studio.database._pieces) < n:
+            while len(studio.database._together.pieces) < n:
                 time.sleep(0.001)
     for thread in threads:
         thread.join()
@@ -115,3 +117,82 @@ def test_a_full_disk_inside_a_unit_of_work_ends_it(studio: Studio) -> None:
     with pytest.raises(Unavailable):
         work()
     assert balance(studio) == before
+
+
+def test_whoever_is_interrupted_while_waiting_takes_the_work_along(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was told to lead by then or not, the others are served."""
+    wait, ended = Piece.wait, []
+
+    def interrupted(piece: Piece[Any]) -> None:
+        if piece._work is not stopped:
+            return wait(piece)
+        wait(piece) if ended else time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    def stopped(connection: sa.Connection) -> str:
+        return spend(connection)
+
+    def quietly() -> None:
+        with suppress(KeyboardInterrupt):
+            studio.database.together(stopped)
+
+    monkeypatch.setattr(Piece, "wait", interrupted)
+    before = balance(studio)
+    for told_to_lead in (False, True):
+        ended[:] = [True] if told_to_lead else []
+        with studio.database._writers:  # the first one leads, and cannot begin
+            threads = [threading.Thread(target=studio.database.together, args=(spend,), daemon=True)]
+            threads[0].start()
+            while not studio.database._together.pieces:
+                time.sleep(0.001)
+            if told_to_lead:  # the leader takes all that it finds, so this one comes while it writes
+                monkeypatch.setattr("tintype_studio.storage.together.MOST_TOGETHER", 1)
+            threads.append(threading.Thread(target=quietly, daemon=True))
+            threads[1].start()
+            while told_to_lead and len(studio.database._together.pieces) < 2:
+                time.sleep(0.001)
+            if not told_to_lead:
+                threads[1].join(10)
+            threads.append(threading.Thread(target=studio.database.together, args=(spend,), daemon=True))
+            threads[2].start()
+            while len(studio.database._together.pieces) < (3 if told_to_lead else 2):
+                time.sleep(0.001)
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        before -= 2
+        assert balance(studio) == before
+    assert studio.database.together(spend) == "spent"
+
+
+def test_a_transaction_that_cannot_begin_is_told_to_its_caller(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_how: object) -> Any:
+        raise Unavailable("no connection", code="database_busy")
+
+    before = balance(studio)
+    with monkeypatch.context() as patched:
+        patched.setattr(studio.database._together, "_begin", fail)
+        with pytest.raises(Unavailable):
+            studio.database.together(spend)
+    assert balance(studio) == before
+    assert studio.database.together(spend) == "spent"
+
+
+def test_a_crowd_shares_its_commits_and_every_piece_is_written_once(studio: Studio) -> None:
+    before, seen = balance(studio), commits(studio)
+    threads = [
+        threading.Thread(target=lambda: [studio.database.together(spend) for _ in range(20)])
+        for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert balance(studio) == before - 320
+    assert len(seen) < 320
+    assert not studio.database._together.pieces
+    assert not studio.database._together._led

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from tintype_studio.errors import Conflict, InvalidInput, NotFound, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database, rehearsing
-from tintype_studio.storage.tables import changes, datasets
+from tintype_studio.storage.prepared import Prepared
+from tintype_studio.storage.tables import accounts, changes, datasets
 from tintype_studio.studio import Studio, Workspace
 
 
@@ -392,3 +393,44 @@ def test_a_unit_that_cannot_begin_is_a_retryable_error(
         connection.execute(sa.text("CREATE TABLE t (a INTEGER)"))
     first.close()
     second.close()
+
+
+def test_a_first_write_that_fails_is_undone_and_the_unit_goes_on(
+    studio: Studio, owner: Principal, other: Studio
+) -> None:
+    """It has no savepoint; the whole transaction ends, and the next write begins another."""
+    with studio.database.unit_of_work() as unit:
+        with suppress(ZeroDivisionError), studio.database.write() as connection:
+            connection.execute(sa.update(accounts).values(balance=1))
+            studio.datasets.create(owner, name="spoilt")
+            raise ZeroDivisionError
+        assert not unit.begun
+        other.datasets.create(owner, name="meanwhile")  # nobody is locked out
+        assert names(studio, owner) == {"meanwhile"}
+        studio.datasets.create(owner, name="b")
+        with suppress(ZeroDivisionError), studio.database.write():
+            studio.datasets.create(owner, name="spoilt, too")
+            raise ZeroDivisionError
+        assert unit.begun
+    assert names(studio, owner) == names(other, owner) == {"meanwhile", "b"}
+    assert studio.ledger.available(owner) == 1000
+
+
+def test_a_glance_waits_for_no_writer_and_leaves_no_transaction(studio: Studio, owner: Principal) -> None:
+    def look() -> list[str]:
+        with studio.database.glance() as connection:
+            return [
+                row["name"] for row in Prepared(sa.select(datasets.c.name)).all(connection, {}, alone=True)
+            ]
+
+    studio.datasets.create(owner, name="a")
+    assert look() == ["a"]
+    with studio.database.unit_of_work():
+        studio.datasets.create(owner, name="b")
+        assert set(look()) == {"a", "b"}
+        assert in_a_thread(look) == ["a"]
+    with studio.database.write():
+        assert set(in_a_thread(look)) == {"a", "b"}
+    assert set(look()) == {"a", "b"}
+    studio.datasets.create(owner, name="c")
+    assert set(look()) == {"a", "b", "c"}

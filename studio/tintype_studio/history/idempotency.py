@@ -50,6 +50,18 @@ _STORE = Prepared(
     .values(result=sa.bindparam("p_answer", type_=sa.LargeBinary))
 )
 
+_COLUMNS = (
+    "api_key_id",
+    "tool",
+    "key",
+    "fingerprint",
+    "call_id",
+    "instance",
+    "result",
+    "created_at",
+    "expires_at",
+)
+
 
 Place = tuple[int, str, str]
 """API key, tool and idempotency key."""
@@ -77,20 +89,8 @@ class Idempotency:
         self._running: dict[Place, str] = {}
         """Fingerprints of this process's atomic calls."""
         self._lock = threading.Lock()
-        self._insert = Prepared(
-            database.insert_ignore(records).returning(records.c.id),
-            columns=(
-                "api_key_id",
-                "tool",
-                "key",
-                "fingerprint",
-                "call_id",
-                "instance",
-                "result",
-                "created_at",
-                "expires_at",
-            ),
-        )
+        self._insert = Prepared(database.insert_ignore(records).returning(records.c.id), columns=_COLUMNS)
+        self._insert_answered = Prepared(database.insert_ignore(records), columns=_COLUMNS)
 
     def claim(
         self,
@@ -152,7 +152,7 @@ class Idempotency:
 
     def _row(self, place: Place) -> Row | None:
         key_id, tool, key = place
-        with self._db.read() as connection:
+        with self._db.glance() as connection:
             found = _SELECT.all(
                 connection, {"p_api_key_id": key_id, "p_tool": tool, "p_key": key}, alone=True
             )
@@ -219,7 +219,7 @@ class Idempotency:
         """
         if ticket.record_id is None:
             row = self._fresh(ticket.place, ticket.fingerprint, ticket.call_id) | {"result": answer}
-            kept = self._insert.run(connection, row).first is not None
+            kept = self._insert_answered.run(connection, row).changed > 0
         else:
             values = {"p_id": ticket.record_id, "p_call": ticket.call_id, "p_answer": answer}
             kept = _STORE.run(connection, values).changed > 0

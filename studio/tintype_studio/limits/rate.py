@@ -43,16 +43,26 @@ class Window:
 class _Calls:
     """One key's calls by minute: this process's own, and those of others as last read."""
 
-    __slots__ = ("others", "own", "read_at", "written")
+    __slots__ = ("_kept_at", "others", "own", "read_at", "written")
 
     def __init__(self) -> None:
         self.own: Counter[int] = Counter()
         self.written: Counter[int] = Counter()
         self.others: Counter[int] = Counter()
         self.read_at = -math.inf
+        self._kept_at: int | None = None
+
+    def read(self, others: Counter[int], minute: int) -> None:
+        """Take what other processes have written, with a look at the window."""
+        self.others = others
+        self._kept_at = None
+        self.keep(minute)
 
     def keep(self, minute: int) -> None:
         """Drop what has left the window, and minutes of a clock that was far ahead and was put back."""
+        if minute == self._kept_at:  # what is counted since then is of this minute
+            return
+        self._kept_at = minute
         for counter in (self.own, self.others, self.written):
             for other in [m for m in counter if not minute - MINUTES <= m <= minute + MINUTES]:
                 del counter[other]
@@ -80,10 +90,11 @@ class RateLimits:
         calls = self._read_others(principal.key_id)
         with self._lock:
             now = clock.now().timestamp()
-            window = _window(calls, principal, now)
-            if window.remaining <= 0:
-                raise _over_limit(window, now)
-            calls.own[int(now // 60)] += 1
+            minute = int(now // 60)
+            calls.keep(minute)
+            if calls.total() >= _limit(principal):
+                raise _over_limit(_window(calls, principal, now), now)
+            calls.own[minute] += 1
             self._start_writer()
 
     def knows(self, principal: Principal) -> bool:
@@ -158,8 +169,7 @@ class RateLimits:
                 .group_by(rate_windows.c.minute)
             ).all()
         with self._lock:
-            calls.others = Counter({row.minute: int(row.calls) for row in rows})
-            calls.keep(oldest + MINUTES)
+            calls.read(Counter({row.minute: int(row.calls) for row in rows}), oldest + MINUTES)
         return calls
 
     def _start_writer(self) -> None:
@@ -175,9 +185,13 @@ class RateLimits:
                 log.exception("the counts of calls could not be written")
 
 
-def _window(calls: _Calls, principal: Principal, now: float) -> Window:
+def _limit(principal: Principal) -> int:
     tier = tier_of(principal.tier).calls_per_hour
-    limit = min(principal.rate_limit or tier, tier)
+    return min(principal.rate_limit or tier, tier)
+
+
+def _window(calls: _Calls, principal: Principal, now: float) -> Window:
+    limit = _limit(principal)
     minute = int(now // 60)
     calls.keep(minute)
     oldest = calls.oldest()

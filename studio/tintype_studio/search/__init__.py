@@ -5,6 +5,7 @@
     indexer          looks at every image, after its upload
     scope            which images
     tag_search       images by objects, scenes and attributes
+    scene_help       what an answer about scenes says when there are none
     vector_store     nearest vectors: exact, or by an index where there are very many
     vector_files     the memory-mapped copy of the vectors, which can be deleted
     duplicates       groups of near-duplicates

@@ -26,7 +26,7 @@ from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.search_tables import search_entries, search_vectors
 from tintype_studio.storage.tables import datasets, sample_files, samples
-from tintype_studio.vision.embedders import Embedder, make_embedder
+from tintype_studio.vision.embedders import Embedder, SceneNamer, make_embedder
 
 BATCH = 16
 """Images in one transaction."""
@@ -73,7 +73,7 @@ class Indexer:
                 known = self._failure[1]
                 raise Unavailable(known.message, code=known.code, fix=known.fix, retryable=known.retryable)
             try:
-                self._embedder = make_embedder(self._model)
+                self._embedder = make_embedder(self._model, self._folder)
             except Unavailable as error:
                 self._failure = (time.monotonic() + _TRY_AGAIN_SECONDS, error)
                 raise
@@ -119,7 +119,7 @@ class Indexer:
         )
         with self._db.read() as connection:
             rows = tuple(tuple(row) for row in connection.execute(query))
-        return looks.ANALYZER, self._embedder_name(), rows
+        return looks.ANALYZER, self._embedder_name(), self.scenes_by(), rows
 
     def catch_up(
         self,
@@ -248,9 +248,7 @@ class Indexer:
     def _query(self, scope: Scope, *wanted: Any) -> sa.Select[Any]:
         """Images that lack something; the vector does not count while no embedder can be loaded."""
         wanted = wanted or (samples.c.id, samples.c.dataset_id, sample_files.c.sha256)
-        looked_at = sa.and_(
-            search_entries.c.sample_id == samples.c.id, search_entries.c.analyzer == looks.ANALYZER
-        )
+        looked_at = sa.and_(search_entries.c.sample_id == samples.c.id, looks.analyzed(self.scenes_by()))
         query = (
             sa.select(*wanted)
             .select_from(samples)
@@ -280,6 +278,14 @@ class Indexer:
         except Unavailable:
             return None
 
+    def scenes_by(self) -> str | None:
+        """What names scenes now, as entries are stamped with it; None while nothing does."""
+        try:
+            embedder = self.embedder
+        except Unavailable:
+            return None
+        return embedder.scenes_name if isinstance(embedder, SceneNamer) else None
+
     def _next(self, scope: Scope, after: int, limit: int) -> list[Missing]:
         query = self._query(scope).where(samples.c.id > after).order_by(samples.c.id).limit(limit)
         with self._db.read() as connection:
@@ -291,7 +297,8 @@ class Indexer:
         except Unavailable:
             embedder = None
         try:
-            return looks.look_at(image, self._blobs, embedder)
+            known = looks.scenes_again(image, self._db, embedder) if embedder else None
+            return known or looks.look_at(image, self._blobs, embedder)
         except Unavailable as error:
             self._do_without(error)
             return looks.look_at(image, self._blobs, None)

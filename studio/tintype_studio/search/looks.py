@@ -19,13 +19,16 @@ from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.search_tables import search_entries, search_tags, search_vectors
 from tintype_studio.storage.tables import sample_files
-from tintype_studio.vision.embedders import Embedder
+from tintype_studio.vision.embedders import Embedder, SceneNamer
 
 if TYPE_CHECKING:
     from tintype_studio.vision.tags import Tag
 
 ANALYZER = "1"
-"""Version of tags and fingerprints; with another one, every image is looked at again."""
+"""Version of attributes and fingerprints; with another one, every image is looked at again.
+
+Where scenes were named, ``search_entries.analyzer`` goes on with what named them.
+"""
 
 ATTRIBUTE = "attribute"
 SCENE = "scene"
@@ -53,6 +56,47 @@ class Look:
     tags: Sequence[Tag] = ()
     vector: bytes | None = None
     embedder: str | None = None
+    scenes: Sequence[Tag] = ()
+    scenes_by: str | None = None
+    only_scenes: bool = False
+    """Whether the rest is known already, and kept."""
+
+
+def analyzer(scenes_by: str | None) -> str:
+    """What an entry is stamped with: our version, and what names scenes."""
+    return ANALYZER if scenes_by is None else f"{ANALYZER}:{scenes_by}"
+
+
+def analyzed(scenes_by: str | None) -> sa.ColumnElement[bool]:
+    """Whether an entry is up to date; where nothing names scenes, those of another process do no harm."""
+    stamp = search_entries.c.analyzer
+    if scenes_by is not None:
+        return stamp == analyzer(scenes_by)
+    return sa.or_(stamp == ANALYZER, stamp.startswith(f"{ANALYZER}:", autoescape=True))
+
+
+def scenes_again(image: Missing, database: Database, embedder: Embedder) -> Look | None:
+    """The scenes by the vector that is there already; None if the image must be looked at."""
+    import numpy as np
+
+    if not isinstance(embedder, SceneNamer) or embedder.scenes_name is None:
+        return None
+    query = (
+        sa.select(search_vectors.c.vector)
+        .join(search_entries, search_entries.c.sample_id == search_vectors.c.sample_id)
+        .where(
+            search_vectors.c.sample_id == image.sample_id,
+            search_vectors.c.embedder == embedder.name,
+            analyzed(None),
+            search_entries.c.fingerprint.is_not(None),
+        )
+    )
+    with database.read() as connection:
+        vector = connection.execute(query).scalar()
+    if vector is None:
+        return None
+    (scenes,) = embedder.scenes(np.frombuffer(vector, "<f2").astype(np.float32)[None])
+    return Look(image, scenes=scenes, scenes_by=embedder.scenes_name, only_scenes=True)
 
 
 def look_at(image: Missing, blobs: Blobs, embedder: Embedder | None) -> Look | None:
@@ -73,12 +117,18 @@ def look_at(image: Missing, blobs: Blobs, embedder: Embedder | None) -> Look | N
     except (Unavailable, OSError, BlobStoreError):
         return None
     except TintypeError as error:
-        return Look(image, problem="blob_missing" if isinstance(error, NotFound) else error.code)
+        reason = "blob_missing" if isinstance(error, NotFound) else error.code
+        return Look(image, problem=reason, scenes_by=_names_scenes(embedder))
     pixels = np.asarray(picture)
+    scenes: Sequence[Tag] = ()
     vector = problem = None
     if embedder is not None:
         try:
-            vector = embedder.embed([pixels])[0].astype("<f2").tobytes()
+            made = embedder.embed([pixels])[0].astype("<f2")
+            if isinstance(embedder, SceneNamer):
+                # From what is stored, so that naming them again gives the same.
+                (scenes,) = embedder.scenes(made.astype(np.float32)[None])
+            vector = made.tobytes()
         except Unavailable:
             raise
         except Exception:  # one picture that an engine stumbles over must not keep the others waiting
@@ -87,7 +137,20 @@ def look_at(image: Missing, blobs: Blobs, embedder: Embedder | None) -> Look | N
         picture.thumbnail((REDUCED_SIDE, REDUCED_SIDE))
         pixels = np.asarray(picture)
     tags = attribute_tags(pixels, (info.width, info.height))
-    return Look(image, problem, fingerprint(pixels), tags, vector, embedder.name if embedder else None)
+    return Look(
+        image,
+        problem,
+        fingerprint(pixels),
+        tags,
+        vector,
+        embedder.name if embedder else None,
+        scenes,
+        _names_scenes(embedder),
+    )
+
+
+def _names_scenes(embedder: Embedder | None) -> str | None:
+    return embedder.scenes_name if isinstance(embedder, SceneNamer) else None
 
 
 def write_looks(database: Database, looks: Sequence[Look]) -> None:
@@ -122,13 +185,23 @@ def _still_there(connection: sa.Connection, looks: Sequence[Look]) -> list[Look]
 
 def _write_entries(connection: sa.Connection, database: Database, looks: Sequence[Look]) -> None:
     now = clock.now()
+    for look in looks:
+        if look.only_scenes:
+            connection.execute(
+                sa.update(search_entries)
+                .where(search_entries.c.sample_id == look.image.sample_id)
+                .values(analyzer=analyzer(look.scenes_by))
+            )
+    looks = [look for look in looks if not look.only_scenes]
+    if not looks:
+        return
     columns = ("analyzer", "problem", "fingerprint", "indexed_at")
     connection.execute(
         database.upsert(search_entries, keys=[search_entries.c.sample_id], values=columns),
         [
             {
                 "sample_id": look.image.sample_id,
-                "analyzer": ANALYZER,
+                "analyzer": analyzer(look.scenes_by),
                 "problem": look.problem,
                 "fingerprint": look.fingerprint,
                 "indexed_at": now,
@@ -139,21 +212,24 @@ def _write_entries(connection: sa.Connection, database: Database, looks: Sequenc
 
 
 def _write_tags(connection: sa.Connection, looks: Sequence[Look]) -> None:
-    connection.execute(
-        sa.delete(search_tags).where(
-            search_tags.c.sample_id.in_([look.image.sample_id for look in looks]),
-            search_tags.c.category == ATTRIBUTE,
+    whole = [look.image.sample_id for look in looks if not look.only_scenes]
+    everyone = [look.image.sample_id for look in looks]
+    for category, sample_ids in ((ATTRIBUTE, whole), (SCENE, everyone)):
+        connection.execute(
+            sa.delete(search_tags).where(
+                search_tags.c.sample_id.in_(sample_ids), search_tags.c.category == category
+            )
         )
-    )
     tags = [
         {
             "sample_id": look.image.sample_id,
-            "category": ATTRIBUTE,
+            "category": category,
             "name": tag.name,
             "confidence": tag.confidence,
         }
         for look in looks
-        for tag in look.tags
+        for category, found in ((ATTRIBUTE, look.tags), (SCENE, look.scenes))
+        for tag in found
     ]
     if tags:
         connection.execute(sa.insert(search_tags), tags)

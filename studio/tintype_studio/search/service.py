@@ -19,6 +19,7 @@ from tintype_studio.names import clean_folder, printable
 from tintype_studio.search.duplicates import Candidate, Group, Likeness, group_duplicates
 from tintype_studio.search.indexer import Indexer
 from tintype_studio.search.looks import EMBEDDING_FAILED
+from tintype_studio.search.scene_help import about_scenes
 from tintype_studio.search.scope import Scope
 from tintype_studio.search.tag_search import ImageTags, Wanted, matching, tags_of
 from tintype_studio.search.vector_store import EXACT_UP_TO, FileVectorStore, VectorStore
@@ -112,11 +113,15 @@ class Search:
         # What is annotated is known without looking at an image.
         left = self._catch_up(scope, check) if wanted.attributes or wanted.scenes else 0
         with self._db.read() as connection:
-            query = matching(connection, principal, dataset, wanted)
+            query = matching(connection, principal, dataset, wanted, self.indexer.scenes_by)
             total = connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
             ids = [row.id for row in connection.execute(query.limit(limit).offset(offset))]
             hits = self._hits(connection, ids)
         return Found(hits, int(total), left)
+
+    def about_scenes(self, wanted: Sequence[str]) -> str | None:
+        """What an answer about scenes must say: why there are none, or which of them no image can have."""
+        return about_scenes(self.indexer, wanted)
 
     def similar(
         self,
@@ -264,7 +269,7 @@ class Search:
     ) -> list[Hit]:
         """Living images with their tags, in the order of ``row_ids``."""
         found = self._samples.of_rows(connection, row_ids, conditions)
-        tags = tags_of(connection, list(found))
+        tags = tags_of(connection, list(found), self.indexer.scenes_by)
         of_project = {
             row.id: row.uuid
             for row in connection.execute(

@@ -12,15 +12,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tintype_studio.errors import InvalidInput, Unavailable
+from tintype_studio.storage.failures import is_open, part, plain_errors, require_open
+from tintype_studio.storage.together import Together
 
 BUSY_SECONDS = 30
 """How long a transaction waits for a lock, or for a connection of the pool."""
@@ -29,8 +30,6 @@ OVERFLOW_SQLITE = 112
 """A connection is a file handle here, and a server may run more threads than it keeps connections."""
 OVERFLOW_SERVER = 16
 """A database server counts its clients (PostgreSQL: 100 unless told), and other processes need some, too."""
-MOST_TOGETHER = 64
-"""Pieces of writing in one transaction."""
 SQLITE_PRAGMAS = (
     f"busy_timeout={BUSY_SECONDS * 1000}",
     "synchronous=FULL",
@@ -61,15 +60,16 @@ class Database:
             pool_timeout=BUSY_SECONDS,
         )
         # SQLite's file lock is unfair between waiters; a lock of our own keeps the tail short.
-        self._writers: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._writers = threading.Lock()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             event.listen(self.engine, "begin", _begin_server)
-        self._pieces: deque[Piece[Any]] = deque()
-        self._turns = threading.Lock()
+        self._together = Together(lambda *, durable: _FileTransaction(self, durable=durable))
         self._writer: sa.Connection | None = None
+        self._synchronous = ""
+        """How the writer's connection commits."""
         self._durable = self.engine
         self._relaxed = self.engine.execution_options(tintype_relaxed=True)
         self._readers = self.engine.execution_options(tintype_readonly=True)
@@ -84,41 +84,33 @@ class Database:
         may take it only together with everything that was written after it.
         """
         unit = self._open_unit()
-        if unit is not None:
-            with _plain_errors():
-                _require_open(unit.connection())
-                with _part(unit.connection()) as connection:
-                    yield connection
-            return
-        with _plain_errors(), self.transaction(durable=durable) as connection:
-            yield connection
+        with plain_errors, unit.part() if unit is not None else self.transaction(durable=durable) as writer:
+            yield writer
 
-    @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[sa.Connection]:
         """A write transaction of its own, whatever unit of work this thread is in."""
-        with self._writers:
-            if not self.is_sqlite:
-                with (self._durable if durable else self._relaxed).begin() as connection:
-                    yield connection
-                return
-            # Only one writes at a time, so its connection is kept: the pool's ways cost a third of a commit.
-            connection = self._writer = self._writer or self.engine.connect()
-            _set_synchronous(connection, "FULL" if durable else "NORMAL")
-            transaction = connection.begin()
-            try:
-                yield connection
-                if transaction.is_active:
-                    _require_open(connection)
-                    transaction.commit()
-            except BaseException:
-                self._take_back(transaction)
-                raise
+        if self.is_sqlite:
+            return _FileTransaction(self, durable=durable)
+        return (self._durable if durable else self._relaxed).begin()
+
+    def _begin(self, *, durable: bool) -> tuple[sa.Connection, sa.RootTransaction]:
+        """Begin on SQLite, under the writers' lock."""
+        # Only one writes at a time, so its connection is kept: the pool's ways cost a third of a commit.
+        connection = self._writer
+        if connection is None:
+            connection, self._synchronous = self.engine.connect(), ""
+            self._writer = connection
+        wanted = "FULL" if durable else "NORMAL"
+        if self._synchronous != wanted:
+            connection.connection.cursor().execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+        return connection, connection.begin()
 
     def _take_back(self, transaction: sa.RootTransaction) -> None:
         try:
             transaction.rollback()
             # Of a commit that failed, SQLAlchemy takes nothing back.
-            if self._writer is not None and _is_open(self._writer):
+            if self._writer is not None and is_open(self._writer):
                 self._writer.connection.rollback()
         except Exception:  # the file or its disk failed; the next writer gets a new connection
             connection, self._writer = self._writer, None
@@ -128,67 +120,43 @@ class Database:
     def together(self, work: Callable[[sa.Connection], T], *, durable: bool = True) -> T:
         """Run a short piece of writing, with whatever else waits to be written, in one transaction.
 
-        On SQLite, whoever gets the writers' lock also does the work of those that wait for it: a crowd of
-        callers pays for few commits, and hands the lock over less often. Each piece is undone alone on an
-        exception, which its own caller gets; a commit that fails fails them all. ``work`` may run in any
-        thread, and again when it was taken back with a neighbour's. ``durable`` as in ``write``. Inside a
-        unit of work it is a part of that.
+        On SQLite, one of those that wait does the work of all: a crowd of callers pays for few commits. Each
+        piece is undone alone on an exception, which its own caller gets; a commit that fails fails them all.
+        ``work`` may run in any thread, and again when it was taken back with a neighbour's. ``durable`` as
+        in ``write``. Inside a unit of work it is a part of that.
         """
         if not self.is_sqlite or self._open_unit() is not None:
             with self.write(durable=durable) as connection:
                 return work(connection)
-        piece = Piece(work, durable=durable)
-        self._pieces.append(piece)
-        with self._turns:
-            if not piece.done:
-                self._write_pieces(piece)
-        return piece.result()
-
-    def _write_pieces(self, own: Piece[Any]) -> None:
-        """Write what waits."""
-        taken: list[Piece[Any]] = []
-        try:
-            while self._pieces and (len(taken) < MOST_TOGETHER or own not in taken):
-                taken.append(self._pieces.popleft())
-            durable = any(piece.durable for piece in taken)
-            # Savepoints cost as much as a short piece, and nearly always all of them go well.
-            if len(taken) > 1 and self._write_unparted(taken, durable):
-                return
-            with _plain_errors(), self.transaction(durable=durable) as connection:
-                for piece in taken:
-                    piece.run(connection, alone=len(taken) == 1)
-        except BaseException as error:
-            for piece in taken:
-                piece.fail(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            for piece in taken:
-                piece.done = True
-
-    def _write_unparted(self, pieces: Sequence[Piece[Any]], durable: bool) -> bool:
-        """Write all pieces as one; False, and nothing written, when one of them raises."""
-        try:
-            with _plain_errors(), self.transaction(durable=durable) as connection:
-                for piece in pieces:
-                    try:
-                        piece.run(connection, alone=True)
-                    except Exception as error:
-                        _require_open(connection)
-                        raise _TakenBack from error
-        except _TakenBack:
-            return False
-        return True
+        return self._together.run(work, durable=durable)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent snapshot; nothing is written. Inside a unit of work it sees that unit's writes."""
         unit = self._open_unit()
         if unit is not None and unit.begun:
-            with _plain_errors():
+            with plain_errors:
                 yield unit.connection()
             return
-        with _plain_errors(), self._reader() as connection:
+        with plain_errors, self._reader() as connection:
+            yield connection
+
+    @contextmanager
+    def glance(self) -> Iterator[sa.Connection]:
+        """Like ``read``, for one short ``Prepared`` select by itself that often precedes a write.
+
+        While nobody writes it goes through the writer's connection: a reader's forgets all pages after every
+        commit, and must fetch them again.
+        """
+        if self.is_sqlite and self._open_unit() is None and self._writers.acquire(blocking=False):
+            try:
+                if self._writer is not None:
+                    with plain_errors:
+                        yield self._writer
+                    return
+            finally:
+                self._writers.release()
+        with self.read() as connection:
             yield connection
 
     @contextmanager
@@ -223,15 +191,20 @@ class Database:
         """
         if _unit.get() is not None:
             raise RuntimeError("units of work do not nest")
-        with _plain_errors(), ExitStack() as stack:
-            unit = Unit(self, stack, rehearsal=rehearsal)
-            token = _unit.set(unit)
+        unit = Unit(self, rehearsal=rehearsal)
+        token = _unit.set(unit)
+        with plain_errors:
             try:
-                yield unit
-                if rehearsal:
-                    unit.roll_back()
-            finally:
-                _unit.reset(token)
+                try:
+                    yield unit
+                    if rehearsal:
+                        unit.roll_back()
+                finally:
+                    _unit.reset(token)
+            except BaseException as error:
+                unit.end(error)
+                raise
+            unit.end(None)
 
     def _open_unit(self) -> Unit | None:
         unit = _unit.get()
@@ -263,54 +236,13 @@ class Database:
         self.engine.dispose()
 
 
-class _TakenBack(Exception):
-    """One of several pieces raised."""
-
-
-class Piece(Generic[T]):
-    """A piece of writing that waits for its turn. Its work may be done again, when it was taken back."""
-
-    def __init__(self, work: Callable[[sa.Connection], T], *, durable: bool) -> None:
-        self.durable = durable
-        self.done = False
-        self._work = work
-        self._value: T | None = None
-        self._error: BaseException | None = None
-
-    def run(self, connection: sa.Connection, *, alone: bool) -> None:
-        """Do the work as a part of the transaction; keeps what comes of it for ``result``.
-
-        ``alone`` in the transaction, an error is raised to end that, too.
-        """
-        if alone:
-            self._value = self._work(connection)
-            return
-        try:
-            with _plain_errors(), _part(connection):
-                self._value = self._work(connection)
-        except Exception as error:
-            self._error = error
-            _require_open(connection)
-
-    def fail(self, error: BaseException) -> None:
-        """The transaction did not commit, whatever the work said."""
-        if self._error is None:
-            self._error = error if isinstance(error, Exception) else _busy()
-
-    def result(self) -> T:
-        """What the work gave, or the error that it or the commit raised."""
-        if self._error is not None:
-            raise self._error
-        return cast("T", self._value)
-
-
 class Unit:
     """The one transaction of a unit of work, begun when it is needed."""
 
-    def __init__(self, database: Database, stack: ExitStack, *, rehearsal: bool) -> None:
+    def __init__(self, database: Database, *, rehearsal: bool) -> None:
         self.database = database
         self.rehearsal = rehearsal
-        self._stack = stack
+        self._transaction: AbstractContextManager[sa.Connection] | None = None
         self._connection: sa.Connection | None = None
 
     @property
@@ -321,13 +253,74 @@ class Unit:
     def connection(self) -> sa.Connection:
         """The transaction's connection."""
         if self._connection is None:
-            self._connection = self._stack.enter_context(self.database.transaction())
+            transaction = self.database.transaction()
+            self._connection = transaction.__enter__()
+            self._transaction = transaction
         return self._connection
+
+    @contextmanager
+    def part(self) -> Iterator[sa.Connection]:
+        """Something that is written in the transaction, and undone alone on an exception."""
+        if self._connection is not None:
+            require_open(self._connection)
+            with part(self._connection) as connection:
+                yield connection
+            return
+        # The first part needs no savepoint, for which SQLite copies every page: nothing was written before
+        # it, so that to undo it is to undo all.
+        connection = self.connection()
+        try:
+            yield connection
+        except BaseException as error:
+            self.end(error)
+            raise
+
+    def end(self, error: BaseException | None) -> None:
+        """Commit what was written, or take it back because of an error. What follows begins anew."""
+        transaction, self._transaction, self._connection = self._transaction, None, None
+        if transaction is not None:
+            transaction.__exit__(
+                type(error) if error else None, error, error.__traceback__ if error else None
+            )
 
     def roll_back(self) -> None:
         """Take back all that was written."""
         if self._connection is not None:
             self._connection.rollback()
+
+
+class _FileTransaction(AbstractContextManager[sa.Connection]):
+    """A transaction on SQLite. A class, because a generator's context costs a tenth of a short commit."""
+
+    __slots__ = ("_connection", "_database", "_durable", "_transaction")
+
+    def __init__(self, database: Database, *, durable: bool | Callable[[], bool]) -> None:
+        """``durable`` may be found out when the writers' lock is held."""
+        self._database = database
+        self._durable = durable
+
+    def __enter__(self) -> sa.Connection:
+        self._database._writers.acquire()
+        try:
+            durable = self._durable() if callable(self._durable) else self._durable
+            self._connection, self._transaction = self._database._begin(durable=durable)
+        except BaseException:
+            self._database._writers.release()
+            raise
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        try:
+            if kind is not None:
+                self._database._take_back(self._transaction)
+            elif self._transaction.is_active:
+                require_open(self._connection)
+                self._transaction.commit()
+        except BaseException:
+            self._database._take_back(self._transaction)
+            raise
+        finally:
+            self._database._writers.release()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -361,75 +354,6 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
 
-def _is_open(connection: sa.Connection) -> bool:
-    """Whether the driver is inside a transaction; as far as one can be asked."""
-    driver = connection.connection.driver_connection
-    return driver.in_transaction if isinstance(driver, sqlite3.Connection) else True
-
-
-def _require_open(connection: sa.Connection) -> None:
-    """Raise when SQLite has given the transaction up by itself, as it does on a full or failing disk.
-
-    What followed would be written without one.
-    """
-    if not _is_open(connection):
-        raise _storage_failed()
-
-
-def _set_synchronous(connection: sa.Connection, wanted: str) -> None:
-    if connection.info.get("synchronous") != wanted:
-        connection.connection.cursor().execute(f"PRAGMA synchronous={wanted}")
-        connection.info["synchronous"] = wanted
-
-
 def _begin_server(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("tintype_relaxed"):
         connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
-
-
-@contextmanager
-def _part(connection: sa.Connection) -> Iterator[sa.Connection]:
-    """A part of a transaction that is undone alone. Past SQLAlchemy, which spends ten times as long on it."""
-    cursor = connection.connection.cursor()
-    cursor.execute("SAVEPOINT part")
-    try:
-        yield connection
-    except BaseException:
-        with suppress(Exception):  # the connection may be what failed; the first error tells more
-            cursor.execute("ROLLBACK TO SAVEPOINT part")
-            cursor.execute("RELEASE SAVEPOINT part")
-        raise
-    cursor.execute("RELEASE SAVEPOINT part")
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    try:
-        yield
-    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-        text = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).lower()
-        if "full" in text or "i/o error" in text:
-            raise _storage_failed() from error
-        if "locked" in text or "busy" in text:
-            raise _busy() from error
-        raise
-    except sa.exc.TimeoutError as error:
-        raise _busy() from error
-    except UnicodeEncodeError as error:
-        raise InvalidInput(
-            "A text holds a broken character (a lone surrogate).",
-            code="invalid_text",
-            fix="Send valid Unicode text.",
-        ) from error
-
-
-def _storage_failed() -> Unavailable:
-    return Unavailable(
-        "The disk that holds the database is full or failing; nothing was changed.",
-        code="storage_failed",
-        fix="Ask the operator to free disk space, then call again.",
-    )
-
-
-def _busy() -> Unavailable:
-    return Unavailable("The database is busy.", code="database_busy", fix="Call again in a few seconds.")

@@ -9,9 +9,14 @@ SQLAlchemy's, so both databases are served.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+
+from tintype_studio.storage.tables import UtcDateTime
+
+TIME_LENGTH = len("2026-01-01 00:00:00.000000")
 
 Row = dict[str, Any]
 _Converter = Callable[[Any], Any] | None
@@ -75,13 +80,14 @@ class _Plan:
         compiled = statement.compile(dialect=dialect, column_keys=inserted)
         self._text = str(compiled)
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._encoders: dict[str, Callable[[Any], Any]] = {}
+        encoders: dict[str, Callable[[Any], Any]] = {}
         for name, bind in compiled.binds.items():
-            encode = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            encode = _encoder(bind.type, dialect)
             if encode is not None:
-                self._encoders[name] = encode
+                encoders[name] = encode
         order: Sequence[str] | None = getattr(compiled, "positiontup", None)
-        self._order = None if order is None else [(name, self._encoders.get(name)) for name in order]
+        self._order = None if order is None else tuple(order)
+        self._encoded = tuple(encoders.items())
         columns = statement.selected_columns if statement.is_select else statement.exported_columns
         self._names = [str(column.key) for column in columns]
         self._converters: list[_Converter] = [
@@ -93,23 +99,23 @@ class _Plan:
         )
 
     def run(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> Done:
-        values: Any = {**self._fixed, **parameters} if self._fixed else parameters
+        values: Any = {**self._fixed, **parameters}
+        for name, encode in self._encoded:
+            values[name] = encode(values[name])
         if self._order is not None:
-            values = [
-                values[name] if encode is None else encode(values[name]) for name, encode in self._order
-            ]
-        elif self._encoders:
-            values = values | {name: encode(values[name]) for name, encode in self._encoders.items()}
+            values = [values[name] for name in self._order]
         cursor = connection.connection.cursor()
         try:
             cursor.execute(self._text, values)
-            rows = cursor.fetchall() if self._names else []
+            rows: Sequence[Any] = cursor.fetchall() if self._names else []
             count = cursor.rowcount
         except self._driver_errors as error:
             kind = type(error).__name__
             raise getattr(sa.exc, kind)(self._text, None, error) from error
         finally:
             cursor.close()
+        if not rows:
+            return Done([], count)
         return Done(
             [
                 {
@@ -120,3 +126,18 @@ class _Plan:
             ],
             count,
         )
+
+
+def _encoder(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Callable[[Any], Any] | None:
+    """What makes the driver's value of one of ours; None when the driver takes it as it is."""
+    encode: Callable[[Any], Any] | None = kind.dialect_impl(dialect).bind_processor(dialect)
+    if not isinstance(kind, UtcDateTime) or dialect.name != "sqlite" or encode is None:
+        return encode
+
+    def as_text(value: datetime | None) -> Any:
+        # The same text as SQLAlchemy's, in a sixth of the time: a paid call writes eight times.
+        if value is not None and value.tzinfo is UTC:
+            return value.isoformat(" ", "microseconds")[:TIME_LENGTH]
+        return encode(value)
+
+    return as_text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tintype_studio.vision.tags import Tag
 
 
 @runtime_checkable
@@ -33,9 +36,29 @@ class Embedder(Protocol):
         ...
 
 
-def make_embedder(model: str | None) -> Embedder:
+@runtime_checkable
+class SceneNamer(Protocol):
+    """An embedder whose vectors also tell which scenes the pictures show. Thread-safe."""
+
+    @property
+    def scenes_name(self) -> str | None:
+        """Stands for model and vocabulary, 12 characters; None where the model cannot name scenes."""
+        ...
+
+    @property
+    def scenes_problem(self) -> str | None:
+        """Why it cannot, to follow "names no scenes: "; None where it can."""
+        ...
+
+    def scenes(self, vectors: NDArray[np.float32]) -> list[list[Tag]]:
+        """For each of (n, dimensions) vectors its scenes, likeliest first; none once it turns out unable."""
+        ...
+
+
+def make_embedder(model: str | None, cache: Path | None = None) -> Embedder:
     """The embedded descriptor, or the SigLIP model of a local folder or hub id.
 
+    ``cache`` is a folder for what need not be computed again in another process.
     Raises ``Unavailable`` with a code and a fix if the model cannot be used.
     """
     if model is None:
@@ -44,4 +67,4 @@ def make_embedder(model: str | None) -> Embedder:
         return LayoutEmbedder()
     from tintype_studio.vision.siglip import SiglipEmbedder
 
-    return SiglipEmbedder(model)
+    return SiglipEmbedder(model, cache)

@@ -31,7 +31,7 @@ GAP_ALLOWANCE = 0.05
 LONE_AGREEMENT = 0.5
 """Assumed IoU with rivals when there are none: between the usual agreement and none."""
 
-WEIGHTS = (-0.58, -1.27, -0.95, -0.28, 0.44, -30.18, -0.36, -0.02)
+WEIGHTS = (-0.45, -1.90, -0.93, -0.44, 0.45, -25.61, -0.41, 0.25)
 """Of ``terms``, in their order; fitted on 1,000 objects."""
 
 
@@ -82,83 +82,83 @@ class ColourModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Facts about one mask in its box."""
+class Fit:
+    """How a mask sits in its box: cheap enough to be measured for every rival."""
 
     overlap: float
     """Bhattacharyya overlap, 0..1, of the colours of the mask and of the rest of the window."""
+    gap: float
+    """Mean distance between the sides of the box and the mask, as a share of the box, beyond the usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Facts about the mask that was chosen."""
+
+    fit: Fit
     weak_edge: float
     """Share of the outline across which the colour hardly changes."""
     edge_step: float
     """Median colour step across the outline, in Lab units / 50."""
     gradient: float
     """Log ratio of the gradient on the outline to that elsewhere in the box."""
-    gap: float
-    """Mean distance between the sides of the box and the mask, as a share of the box, beyond the usual."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """One of several masks for a prompt: its evidence, and its IoU with the one that was chosen."""
+def fit(mask: Mask, box: tuple[float, float, float, float], colours: ColourModel) -> Fit:
+    """Measure a non-empty ``mask`` (H, W) against its box.
 
-    evidence: Evidence
-    agreement: float
-
-
-def gather(
-    mask: Mask, allowed: Mask, box: tuple[float, float, float, float], colours: ColourModel
-) -> Evidence:
-    """Measure a non-empty ``mask`` (H, W).
-
-    ``allowed`` is where the mask could be; ``box`` is the prompt as (left, top, right, bottom) in pixels of
-    the same picture, which ``colours`` was made from.
+    ``box`` is the prompt as (left, top, right, bottom) in pixels of the picture that ``colours`` was made
+    from.
     """
+    left, top, right, bottom = box
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    across = abs(float(columns[0]) - left) + abs(right - float(columns[-1]) - 1)
+    down = abs(float(rows[0]) - top) + abs(bottom - float(rows[-1]) - 1)
+    gap = (across / (right - left) + down / (bottom - top)) / 4
+    return Fit(overlap=colours.overlap(mask), gap=max(0.0, gap - GAP_ALLOWANCE))
+
+
+def gather(mask: Mask, fit: Fit, allowed: Mask, colours: ColourModel) -> Evidence:
+    """Measure the outline of a non-empty ``mask`` (H, W), which could be where ``allowed`` is true."""
     bits = mask.astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
     shrunk = cv2.erode(bits, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.bool_)
     grown = cv2.dilate(bits, kernel).astype(np.bool_)
     rim = mask & ~shrunk
     steps = steps_across(rim if rim.any() else mask, bits, colours.lab)
-    left, top, right, bottom = box
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    across = abs(float(columns[0]) - left) + abs(right - float(columns[-1]) - 1)
-    down = abs(float(rows[0]) - top) + abs(bottom - float(rows[-1]) - 1)
-    gap = (across / (right - left) + down / (bottom - top)) / 4
     return Evidence(
-        overlap=colours.overlap(mask),
+        fit=fit,
         weak_edge=float((steps < WEAK_EDGE).mean()),
         edge_step=float(np.median(steps)) / 50,
         gradient=_gradient_ratio(grown & ~shrunk, allowed, colours.lab),
-        gap=max(0.0, gap - GAP_ALLOWANCE),
     )
 
 
-def preference(evidence: Evidence) -> float:
+def preference(fit: Fit) -> float:
     """Larger is better among masks for one prompt: it fills its box; if several do, by distinct colours."""
-    return -evidence.gap - 0.025 * evidence.overlap
+    return -fit.gap - 0.025 * fit.overlap
 
 
-def terms(rivals: Sequence[Rival]) -> tuple[float, ...]:
-    """The model's inputs for the first of ``rivals``, the chosen one; the last is the constant 1."""
-    chosen = rivals[0].evidence
-    agreement = max((rival.agreement for rival in rivals[1:]), default=LONE_AGREEMENT)
+def terms(chosen: Evidence, agreements: Sequence[float]) -> tuple[float, ...]:
+    """The model's inputs: the chosen mask's evidence, its IoUs with its rivals, and the constant 1."""
+    agreement = max(agreements, default=LONE_AGREEMENT)
     step = math.log(chosen.edge_step + 0.1)
     weak = math.sqrt(chosen.weak_edge)
     return (
-        math.log(chosen.overlap + 0.02),
+        math.log(chosen.fit.overlap + 0.02),
         weak,
         step,
         weak * step,
         chosen.gradient,
-        chosen.gap,
+        chosen.fit.gap,
         math.log(1.03 - agreement),
         1.0,
     )
 
 
-def expected_iou(rivals: Sequence[Rival]) -> float:
-    """Estimated IoU, 0..1, of the first of ``rivals`` with what a careful person would draw."""
-    weighted = sum(weight * term for weight, term in zip(WEIGHTS, terms(rivals), strict=True))
+def expected_iou(chosen: Evidence, agreements: Sequence[float]) -> float:
+    """Estimated IoU, 0..1, of the chosen mask with what a careful person would draw."""
+    weighted = sum(weight * term for weight, term in zip(WEIGHTS, terms(chosen, agreements), strict=True))
     return 1 / (1 + math.exp(-min(max(weighted, -30.0), 30.0)))
 
 

@@ -1,13 +1,15 @@
 """SigLIP and SigLIP 2 as embedder, from a local folder or the hub, through transformers (extra ``embed``).
 
-Only the vision tower is loaded. Pictures are prepared with Pillow and numpy as the models' own processors
-do, so that torchvision is not needed. Until a picture is embedded neither torch nor transformers is loaded.
+The vision tower is loaded; the text tower only once, for the names of scenes (``siglip_text``). Pictures
+are prepared with Pillow and numpy as the models' own processors do, so that torchvision is not needed.
+Until a picture is embedded neither torch nor transformers is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import threading
 from contextlib import suppress
@@ -16,31 +18,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tintype_studio.errors import Unavailable
+from tintype_studio.vision.scenes import scene_tags
+from tintype_studio.vision.siglip_text import TOKENIZER, TOKENIZER_FILES, SceneTexts, TextTowerError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tintype_studio.vision.tags import Tag
+
+log = logging.getLogger(__name__)
 
 SETTING = "TINTYPE_EMBEDDER_MODEL"
 FAMILIES = {"siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
 """Model types, and the class that holds their vision tower."""
 
 _ENDS = 1 << 20
-_WANTED_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
+_WANTED_FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    *TOKENIZER_FILES,
+]
 _WITHOUT = f"Or unset {SETTING}: the embedded descriptor needs no weights."
 
 
 class SiglipEmbedder:
     """Pooled image features of the vision tower, of length one.
 
-    ``model`` is a folder with ``config.json`` and ``*.safetensors``, or a hub id that is fetched once.
+    ``model`` is a folder with ``config.json`` and ``*.safetensors``, or a hub id that is fetched once. With
+    its text tower and ``tokenizer.json`` it names scenes, too; ``cache`` is a folder for their vectors.
     Raises ``Unavailable``: ``extra_missing`` without the packages, ``weights_missing`` without the files,
     ``weights_unreachable`` for a hub id that cannot be had, ``wrong_model`` for another kind of model; with
     the first picture ``weights_broken`` for weights that cannot be read or do not fit their configuration.
     Only safetensors are read: other files can carry code.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, cache: Path | None = None) -> None:
         missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
         if missing:
             raise Unavailable(
@@ -71,6 +86,31 @@ class SiglipEmbedder:
         self.name = f"{self._kind}:{_short(model)}@{_version(self._folder)}"
         self._model: Any = None
         self._turn = threading.Lock()
+        self._texts: SceneTexts | None = None
+        self.scenes_problem: str | None = None
+        try:
+            digest = _version(self._folder, TOKENIZER)
+            self._texts = SceneTexts(self._folder, self._kind, config, digest, cache)
+        except TextTowerError as error:
+            self.scenes_problem = str(error)
+
+    @property
+    def scenes_name(self) -> str | None:
+        """See ``SceneNamer``."""
+        texts = self._texts
+        return texts.name if texts is not None else None
+
+    def scenes(self, vectors: NDArray[np.float32]) -> list[list[Tag]]:
+        """See ``SceneNamer``."""
+        texts = self._texts
+        if texts is None or not len(vectors):
+            return [[] for _ in vectors]
+        try:
+            return [scene_tags(row) for row in texts.probabilities(vectors).tolist()]
+        except TextTowerError as error:
+            log.warning("the model of %s names no scenes: %s", SETTING, error, exc_info=error.__cause__)
+            self._texts, self.scenes_problem = None, str(error)
+            return [[] for _ in vectors]
 
     def embed(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See ``Embedder``."""
@@ -181,6 +221,7 @@ def _fetched(model: str) -> Path:
     """The files of a hub id: those on this machine, else fetched."""
     from huggingface_hub import snapshot_download
 
+    without_tokenizer: Path | None = None
     for offline in (True, False):
         # Not there, no network, no such model: one answer serves them all.
         with suppress(Exception):
@@ -190,7 +231,11 @@ def _fetched(model: str) -> Path:
                 )
             )
             if any(found.glob("*.safetensors")):
-                return found
+                if (found / TOKENIZER).is_file():
+                    return found
+                without_tokenizer = found
+    if without_tokenizer is not None:
+        return without_tokenizer
     raise Unavailable(
         f"The model of {SETTING} is not on this machine, and the hub did not hand it out.",
         code="weights_unreachable",
@@ -214,10 +259,11 @@ def _short(model: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(model).name)[:60] or "model"
 
 
-def _version(folder: Path) -> str:
-    """Changes with the configuration and the weights; of these the ends and the length are read."""
+def _version(folder: Path, *more: str) -> str:
+    """Changes with the configuration, the weights and ``more`` files; the ends and the length are read."""
     digest = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    others = [folder / name for name in more if (folder / name).is_file()]
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors"), *others]):
         with path.open("rb") as file:
             size = path.stat().st_size
             digest.update(f"{path.name}:{size}:".encode())

@@ -61,15 +61,15 @@ def handle(args: SearchByTagArgs, call: Call) -> Output:
         count=len(found.hits),
         total=found.total or 0,
         not_indexed=found.not_indexed or None,
-        note=_note(args, found.not_indexed),
+        note=_note(args, found.not_indexed, call),
     )
     return Output(value, sheet(numbered(found), call) if args.contact_sheet else ())
 
 
-def _note(args: SearchByTagArgs, not_indexed: int) -> str | None:
+def _note(args: SearchByTagArgs, not_indexed: int, call: Call) -> str | None:
     notes = []
-    if args.scenes:
-        notes.append("No engine of this server names scenes, so none has any; use objects or attributes.")
+    if args.scenes and (about := call.studio.search.about_scenes(args.scenes)):
+        notes.append(about)
     unknown = [a for a in args.attributes or () if known_attribute(a) not in ATTRIBUTES]
     if unknown:
         notes.append(f"No image gets these attributes: {', '.join(map(repr, unknown))[:200]}.")

@@ -176,8 +176,13 @@ def _whole(arguments: Any) -> str | None:
         return None
     if len(packed) > SHORT_BYTES:
         return None
-    lower = packed.lower().replace(b"-", b"_")
-    if any(word in lower for word in SUSPECTS) or max(map(len, packed.split(b'"'))) > MAX_TEXT:
+    lower = packed.lower()
+    if b"-" in lower:
+        lower = lower.replace(b"-", b"_")
+    for word in SUSPECTS:
+        if word in lower:
+            return None
+    if len(packed) > MAX_TEXT and max(map(len, packed.split(b'"'))) > MAX_TEXT:
         return None
     return packed.decode()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_studio.errors import InvalidInput
@@ -12,6 +13,9 @@ from tintype_studio.names import printable
 from tintype_tools.call import Outcome
 
 MAX_SESSION = 64
+
+_OF_THE_KEY = attrgetter(*(f.name for f in fields(Principal)[:-3]))
+"""All of a principal but the call, its session and its tool; ``replace`` takes three times as long."""
 
 
 def authenticate(call: RunningCall, proceed: Next) -> Outcome:
@@ -26,7 +30,7 @@ def authenticate(call: RunningCall, proceed: Next) -> Outcome:
             call.studio.rate_limits.admit(principal)
         raise
     tool = printable(call.request.tool[:80])
-    call.principal = replace(principal, call_id=call.id, tool=tool, session=session)
+    call.principal = Principal(*(*_OF_THE_KEY(principal), call.id, session, tool))
     return proceed(call)
 
 
