@@ -37,6 +37,8 @@ from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.migrate import migrate
 from tintype_studio.storage.signing import Signer, load_secret
+from tintype_studio.training.models import Models
+from tintype_studio.training.service import Training
 from tintype_studio.vision.detect.chain import Detectors, DetectorSettings
 from tintype_studio.vision.prompts import Prompts
 
@@ -105,6 +107,7 @@ class Studio:
             scratch,
         )
         self.prompts = Prompts(workspace.sam_model)
+        self.models = Models(self.database)
         self.detectors = Detectors(
             self.database,
             self.blobs,
@@ -112,6 +115,7 @@ class Studio:
             self.samples,
             self.documents,
             DetectorSettings(workspace.detector_model, workspace.vision_api, workspace.vision_model),
+            self.models,
         )
         self.review = Review(self.database, self.samples, self.documents)
         self.recycle_bin = RecycleBin(self.database, self.blobs)
@@ -124,6 +128,7 @@ class Studio:
         self.idempotency = Idempotency(self.database, self.liveness, self.later)
         self.results = Results(self.database)
         self.jobs = Jobs(self)
+        self.training = Training(self)
         self.settle()
 
     def settle(self) -> None:
@@ -139,6 +144,7 @@ class Studio:
         self.approvals.sweep()
         self.rate_limits.sweep()
         self.recycle_bin.sweep()
+        self.training.settle()
         self.jobs.sweep()
         self.liveness.sweep()
         self.search.indexer.wake()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ def demo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=cwd,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 
@@ -47,8 +48,20 @@ def test_it_does_the_main_job(told: tuple[str, Path]) -> None:
 
 def test_it_keeps_what_the_agent_saw(told: tuple[str, Path]) -> None:
     previews = list((told[1] / "previews").iterdir())
-    assert len(previews) >= 6
-    assert all(300 <= max(Image.open(p).size) <= 640 for p in previews)
+    seen = [p for p in previews if not p.name.startswith(("unseen", "training"))]
+    assert len(seen) >= 6
+    assert all(300 <= max(Image.open(p).size) <= 640 for p in seen)
+
+
+def test_it_trains_a_model_that_finds_what_it_never_saw(told: tuple[str, Path]) -> None:
+    found = re.search(r"the model found (\d+) of (\d+) signs .* with (\d+)\s+boxes", told[0], re.DOTALL)
+    assert found is not None, told[0]
+    right, there, boxes = map(int, found.groups())
+    assert right >= 0.7 * there
+    assert boxes <= 1.5 * there
+    drawn = list((told[1] / "previews").glob("unseen-*"))
+    assert len(drawn) == 6
+    assert (told[1] / "previews" / "training-curves.png").exists()
 
 
 def test_it_shows_the_guards_at_work(told: tuple[str, Path]) -> None:

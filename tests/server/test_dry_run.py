@@ -13,6 +13,8 @@ import obstore
 import pytest
 import sqlalchemy as sa
 from support.pictures import jpeg, scene
+from support.ready_models import add_model
+from support.training import fill
 
 from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
@@ -22,6 +24,8 @@ from tintype_studio.errors import ConfirmationRequired, TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.tables import metadata
+from tintype_studio.training import plan
+from tintype_studio.vision.tasks import Signature, Task
 from tintype_tools.call import Outcome, Request
 from tintype_tools.snapshot import load_snapshot
 
@@ -89,6 +93,12 @@ class World:
 
     def last_call(self) -> str:
         return self.runtime.studio.changes.page(self.owner, limit=1)[0].call_id
+
+
+@pytest.fixture(autouse=True)
+def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if what training needs were here: nothing is trained."""
+    monkeypatch.setattr(plan, "missing_libraries", lambda: ())
 
 
 @pytest.fixture
@@ -180,6 +190,70 @@ def for_dataset(world: World) -> dict[str, Any]:
     return {"dataset_name": "signs", "classes": [{"name": "sign"}], "wait_seconds": 0}
 
 
+def for_model(world: World) -> dict[str, Any]:
+    studio = world.runtime.studio
+    signature = Signature(Task.DETECTION, "yolox", ("sign",), 64)
+    dataset = studio.datasets.get(world.owner, "signs")
+    return {"model_id": add_model(studio, world.owner, dataset, signature, b"an ONNX file").id}
+
+
+def for_cells(world: World) -> dict[str, Any]:
+    """A model that opens, which is trained on the class of the picture."""
+    pytest.importorskip("onnx")
+    from support.onnx_models import blob_detector
+
+    studio = world.runtime.studio
+    signature = Signature(Task.DETECTION, "yolox", ("sign", "tree"), 64)
+    dataset = studio.datasets.get(world.owner, "signs")
+    return {"model_id": add_model(studio, world.owner, dataset, signature, blob_detector(signature)).id}
+
+
+def for_predictions(world: World) -> dict[str, Any]:
+    world.runtime.studio.jobs.supervisor.enabled = False  # nobody need do it
+    upload(world, "signs")
+    return for_cells(world) | {"dataset_name": "signs", "wait_seconds": 0}
+
+
+def for_training(world: World) -> dict[str, Any]:
+    world.runtime.studio.jobs.supervisor.enabled = False  # nobody need do it
+    studio = world.runtime.studio
+    fill(studio, world.owner, studio.datasets.get(world.owner, "signs"), count=4)
+    return {"dataset_name": "signs", "pipeline": "yolox", "config": {"max_minutes": 3}, "wait": False}
+
+
+def for_cancel_training(world: World) -> dict[str, Any]:
+    return {"run_id": world.live("train_pipeline", for_training(world)).value["training_run"]["id"]}
+
+
+def for_pipeline(world: World) -> dict[str, Any]:
+    """One new picture, which the model of its dataset labels; without the training."""
+    world.runtime.studio.jobs.supervisor.enabled = False
+    for_cells(world)
+    folder = world.folder / "one"
+    folder.mkdir()
+    (folder / "one.jpg").write_bytes(jpeg(seed=9))
+    return {
+        "dataset_name": "signs",
+        "folder": str(folder),
+        "classes": [{"name": "sign", "output_type": "bbox"}],
+        "pipeline": "yolox",
+        "train": False,
+        "wait_seconds": 0,
+    }
+
+
+def bare(world: World) -> dict[str, Any]:
+    """A dataset without any of the model's classes."""
+    world.live("create_dataset", {"name": "bare"})
+    return for_cells(world) | {"dataset_name": "bare"}
+
+
+def for_evaluation(world: World) -> dict[str, Any]:
+    world.runtime.studio.jobs.supervisor.enabled = False
+    world.live("save_annotations", {"image_uuid": world.image().id, "annotations": [BOX]})
+    return for_cells(world) | {"split": "all", "wait_seconds": 0}
+
+
 def learned(world: World) -> None:
     boxes = [
         {**BOX, "id": f"b{n}", "bounding_box": {"x": 50 + n, "y": 40, "w": 50, "h": 50}} for n in range(3)
@@ -187,6 +261,14 @@ def learned(world: World) -> None:
     world.live("save_annotations", {"image_uuid": world.image().id, "annotations": boxes})
     upload(world, "signs")
 
+
+OPERATIONS = {
+    "auto_annotate_dataset": "auto_annotate_image",
+    "full_pipeline": "full_pipeline",
+    "train_pipeline": "training_a10g_per_minute",
+    "predict_dataset": "image_inference",
+    "predict_image": "image_inference",
+}
 
 READY: dict[str, Callable[[World], dict[str, Any]]] = {
     "accept_annotations": for_review,
@@ -201,19 +283,27 @@ READY: dict[str, Callable[[World], dict[str, Any]]] = {
         "name": "square",
     },
     "cancel_job": for_cancel_job,
+    "cancel_training": for_cancel_training,
     "confirm_call": for_confirm_call,
     "create_dataset": lambda w: {"name": "new"},
     "create_export": lambda w: {"dataset_name": "signs", "name": "e", "format": "coco"},
     "delete_dataset": lambda w: {"name": "signs"},
     "delete_image": lambda w: {"image_uuid": w.image().id},
+    "delete_model": for_model,
     "download_export": lambda w: {
         "dataset_name": export(w)["dataset_name"],
         "export_name": "e",
         "output_path": str(w.folder / "out.zip"),
     },
+    "download_model": lambda w: for_model(w) | {"output_path": str(w.folder / "out.onnx")},
+    "evaluate_model": for_evaluation,
+    "full_pipeline": for_pipeline,
+    "predict_dataset": for_predictions,
+    "predict_image": lambda w: for_cells(w) | {"image_uuid": w.image().id, "confidence_threshold": 0},
     "purge_deleted": for_purge,
     "save_annotations": lambda w: {"image_uuid": w.image().id, "annotations": [BOX, CAR]},
     "set_dataset_classes": lambda w: {"dataset_name": "signs", "classes": [{"name": "sign"}, {"name": "b"}]},
+    "train_pipeline": for_training,
     "undo_call": for_undo_call,
     "undo_session": for_undo_session,
     "upload_dataset_from_folder": lambda w: {"dataset_name": "signs", "folder": str(w.folder / "more")},
@@ -242,8 +332,8 @@ def test_a_dry_run_changes_nothing_at_all(world: World, tool: str) -> None:
     price = {"credits": 0}
     if spec["credit_cost"]:
         price = {
-            "credits": 1,
-            "operation": "auto_annotate_image" if tool == "auto_annotate_dataset" else "auto_annotate_prompt",
+            "credits": 30 if tool == "train_pipeline" else 1,
+            "operation": OPERATIONS.get(tool, "auto_annotate_prompt"),
             "sufficient": True,
             "credits_remaining": left,
         }
@@ -268,8 +358,29 @@ def test_what_it_tells_is_what_the_live_call_does(world: World, tool: str) -> No
     elif tool == "confirm_call":
         assert affected == [{"kind": "call.confirmed", "count": 1, "name": "delete_dataset", "credits": 0}]
         assert outcome.value["status"] == "done"
-    elif tool in {"cancel_job", "verify_dataset"}:
+    elif tool == "predict_image":
+        assert [(a["kind"], a["count"], a["name"]) for a in affected] == [("image.predicted", 1, "a.png")]
+        assert outcome.credits == (1 if outcome.value["predictions"] else 0)
+    elif tool == "predict_dataset":
+        assert (affected[0]["kind"], affected[0]["count"], done) == ("annotations.saved", 1, [])
+        assert outcome.value["job"]["credits_held"] == told["price"]["credits"] == 1
+    elif tool == "full_pipeline":
+        counts = [(a["kind"], a["count"]) for a in affected]
+        assert counts == [("images.added", 1), ("annotations.saved", 1)]
+        assert [(c.kind.value, c.count) for c in done] == counts[:1]
+        assert outcome.value["job"]["credits_held"] == told["price"]["credits"] == 1
+    elif tool == "train_pipeline":
+        assert [(a["kind"], a["count"], a["images"]) for a in affected] == [("training.started", 1, 5)]
+        assert outcome.value["training_run"]["credits"]["held"] == told["price"]["credits"] == 30
+        assert (outcome.value["training_run"]["status"], done) == ("queued", [])
+    elif tool == "cancel_training":
+        assert [(a["kind"], a["count"], a["dataset"]) for a in affected] == [
+            ("training.cancelled", 1, "signs")
+        ]
+        assert (outcome.value["training_run"]["status"], done) == ("cancelled", [])
+    elif tool in {"cancel_job", "evaluate_model", "verify_dataset"}:
         kind, status = {
+            "evaluate_model": ("images.evaluated", "queued"),
             "cancel_job": ("job.cancelled", "cancelled"),
             "verify_dataset": ("images.verified", "queued"),
         }[tool]
@@ -277,6 +388,9 @@ def test_what_it_tells_is_what_the_live_call_does(world: World, tool: str) -> No
         assert (outcome.value["job"]["status"], done) == (status, [])
     elif tool == "create_export":
         assert affected[0]["images"] == outcome.value["image_count"]
+    elif tool == "download_model":
+        assert affected == [{"kind": "file.written", "count": 1, "name": "out.onnx", "size": 12}]
+        assert outcome.value["file_size"] == (world.folder / "out.onnx").stat().st_size == 12
     elif tool == "download_export":
         assert affected[0]["size"] == outcome.value["file_size"] == (world.folder / "out.zip").stat().st_size
         assert (affected[0]["kind"], affected[0]["count"]) == ("file.written", 1)
@@ -311,6 +425,7 @@ def test_a_role_that_covers_is_let_in_and_no_other(world: World, tool: str) -> N
     arguments, needed = READY[tool](world), Role(CHANGING[tool]["required_role"])
     own = {
         "cancel_job",
+        "cancel_training",
         "undo_call",
         "undo_session",
         "delete_image",
@@ -426,8 +541,21 @@ REFUSED: list[tuple[str, str, Callable[[World], dict[str, Any]]]] = [
     ("auto_annotate_text", "needs_engine", lambda w: for_text(w) | {"text_prompt": "unicorn"}),
     ("auto_annotate_dataset", "dataset_not_found", lambda w: for_dataset(w) | {"dataset_name": "x"}),
     ("auto_annotate_dataset", "needs_engine", lambda w: {"dataset_name": "signs", "classes": CLASSES}),
+    ("evaluate_model", "model_not_found", lambda w: {"model_id": "x"}),
+    ("evaluate_model", "no_common_class", bare),
+    ("full_pipeline", "folder_not_found", lambda w: for_pipeline(w) | {"folder": str(w.folder / "x")}),
+    ("full_pipeline", "invalid_name", lambda w: for_pipeline(w) | {"dataset_name": "a/b"}),
+    ("full_pipeline", "invalid_config", lambda w: for_pipeline(w) | {"train_config": {"epochs": "x"}}),
+    ("predict_dataset", "model_not_found", lambda w: {"dataset_name": "signs", "model_id": "x"}),
+    ("predict_dataset", "dataset_not_found", lambda w: for_cells(w) | {"dataset_name": "x"}),
+    ("predict_image", "model_not_found", lambda w: {"model_id": "x", "image_uuid": w.image().id}),
+    ("predict_image", "image_not_found", lambda w: for_cells(w) | {"image_uuid": "x"}),
     ("verify_dataset", "dataset_not_found", lambda w: {"dataset_name": "x"}),
     ("cancel_job", "job_not_found", lambda w: {"job_id": "x"}),
+    ("cancel_training", "training_run_not_found", lambda w: {"run_id": "x"}),
+    ("train_pipeline", "dataset_not_found", lambda w: for_training(w) | {"dataset_name": "x"}),
+    ("train_pipeline", "invalid_config", lambda w: for_training(w) | {"config": {"epochs": "x"}}),
+    ("train_pipeline", "too_few_images", lambda w: {"dataset_name": "signs", "pipeline": "yolox"}),
     (
         "auto_annotate_box",
         "dataset_not_found",
@@ -451,6 +579,9 @@ REFUSED: list[tuple[str, str, Callable[[World], dict[str, Any]]]] = [
     ("create_export", "export_exists", export),
     ("create_export", "invalid_name", lambda w: READY["create_export"](w) | {"name": ".."}),
     ("create_export", "unknown_class", lambda w: READY["create_export"](w) | {"class_filter": ["x"]}),
+    ("delete_model", "model_not_found", lambda w: {"model_id": "x"}),
+    ("download_model", "model_not_found", lambda w: READY["download_model"](w) | {"model_id": "x"}),
+    ("download_model", "invalid_path", lambda w: READY["download_model"](w) | {"output_path": " "}),
     ("delete_dataset", "dataset_not_found", lambda w: {"name": "x"}),
     ("delete_image", "image_not_found", lambda w: {"image_uuid": "x"}),
     ("download_export", "export_not_found", lambda w: READY["download_export"](w) | {"export_name": "x"}),

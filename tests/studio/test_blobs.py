@@ -148,3 +148,13 @@ def test_keys_spread_over_folders_and_end_in_the_digest() -> None:
     assert len(set(keys)) == 256
     assert len({key.rpartition("/")[0] for key in keys}) > 100
     assert blob_key(DIGEST).endswith(f"/{DIGEST}")
+
+
+def test_what_is_derived_is_removed_by_the_folders_of_its_key(blobs: Blobs) -> None:
+    for key in ("training/a/1.pt", "training/a/2.pt", "training/ab/1.pt", "thumbnails/a"):
+        blobs.put_derived(key, key.encode())
+    blobs.delete_derived_under("training/a")
+    blobs.delete_derived_under("training/nothing")
+    assert blobs.get_derived("training/a/1.pt") is blobs.get_derived("training/a/2.pt") is None
+    assert blobs.get_derived("training/ab/1.pt") == b"training/ab/1.pt"
+    assert blobs.get_derived("thumbnails/a") == b"thumbnails/a"

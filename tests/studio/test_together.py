@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from support import crowds
+from support.crowds import Work
 
-from tintype_studio.errors import Conflict, TintypeError, Unavailable
+from tintype_studio.errors import Conflict, Unavailable
 from tintype_studio.storage.tables import accounts
 from tintype_studio.storage.together import Piece
 from tintype_studio.studio import Studio
-
-Work = Callable[[sa.Connection], Any]
 
 
 def balance(studio: Studio) -> int:
@@ -30,24 +30,7 @@ def spend(connection: sa.Connection) -> str:
 
 
 def in_one_batch(studio: Studio, *works: Work) -> list[Any]:
-    """What each of the works gives or raises, all in one transaction."""
-    got: list[Any] = [None] * len(works)
-
-    def run(n: int, work: Work) -> None:
-        try:
-            got[n] = studio.database.together(work)
-        except TintypeError as error:
-            got[n] = error
-
-    threads = [threading.Thread(target=run, args=(n, work)) for n, work in enumerate(works)]
-    with studio.database._writers:  # whoever comes waits, and one of them does it all
-        for n, thread in enumerate(threads, 1):
-            thread.start()
-            while len(studio.database._together.pieces) < n:
-                time.sleep(0.001)
-    for thread in threads:
-        thread.join()
-    return got
+    return crowds.in_one_batch(studio.database, *works)
 
 
 def commits(studio: Studio) -> list[int]:
@@ -60,6 +43,58 @@ def test_one_commit_does_for_all(studio: Studio) -> None:
     before, seen = balance(studio), commits(studio)
     assert in_one_batch(studio, *[spend] * 20) == ["spent"] * 20
     assert (balance(studio), len(seen)) == (before - 20, 1)
+
+
+class Spend:
+    """A ``Joint``: several are one update. ``refuse`` is what is refused when written by itself."""
+
+    batches: list[int] = []
+
+    def __init__(self, amount: int, *, refuse: bool = False) -> None:
+        self.amount, self.refuse = amount, refuse
+
+    def __call__(self, connection: sa.Connection) -> str:
+        if self.refuse:
+            raise Conflict("no")
+        connection.execute(sa.update(accounts).values(balance=accounts.c.balance - self.amount))
+        return f"{self.amount} alone"
+
+    @classmethod
+    def many(cls, connection: sa.Connection, pieces: Sequence[Spend]) -> list[str]:
+        cls.batches.append(len(pieces))
+        together = sum(piece.amount for piece in pieces)
+        connection.execute(sa.update(accounts).values(balance=accounts.c.balance - together))
+        if any(piece.refuse for piece in pieces):
+            raise RuntimeError("one of them")
+        return [f"{piece.amount} of {together}" for piece in pieces]
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    monkeypatch.setattr(Spend, "batches", [])
+    return Spend.batches
+
+
+def test_pieces_of_a_class_are_written_at_once_and_each_gets_its_own(
+    studio: Studio, batches: list[int]
+) -> None:
+    before = balance(studio)
+    got = in_one_batch(studio, Spend(3), spend, Spend(4), spend, Spend(5))
+    assert got == ["3 of 12", "spent", "4 of 12", "spent", "5 of 12"]
+    assert (batches, balance(studio)) == ([3], before - 14)
+    assert studio.database.together(Spend(6)) == "6 alone"
+    assert in_one_batch(studio, Spend(1), spend) == ["1 alone", "spent"]
+    assert (batches, balance(studio)) == ([3], before - 22)
+
+
+def test_what_is_refused_at_once_is_taken_back_and_written_one_by_one(
+    studio: Studio, batches: list[int]
+) -> None:
+    before, seen = balance(studio), commits(studio)
+    got = in_one_batch(studio, Spend(3), spend, Spend(4, refuse=True), Spend(5))
+    assert (got[0], got[1], got[3]) == ("3 alone", "spent", "5 alone")
+    assert isinstance(got[2], Conflict)
+    assert (batches, balance(studio), len(seen)) == ([3], before - 9, 1)
 
 
 def test_a_piece_that_fails_is_undone_alone(studio: Studio) -> None:
@@ -126,7 +161,7 @@ def test_whoever_is_interrupted_while_waiting_takes_the_work_along(
     wait, ended = Piece.wait, []
 
     def interrupted(piece: Piece[Any]) -> None:
-        if piece._work is not stopped:
+        if piece.work is not stopped:
             return wait(piece)
         wait(piece) if ended else time.sleep(0.01)
         raise KeyboardInterrupt

@@ -107,6 +107,48 @@ def test_the_undo_of_a_session_that_replaced_an_image_in_its_own_dataset_is_undo
     assert world.seen() == after
 
 
+def test_the_undo_of_a_session_that_saved_before_and_after_an_upload_is_undone(world: World) -> None:
+    """The undo saves, deletes the upload and saves again: the upload must be back before its labels are."""
+    before = world.seen()
+    world.label(world.acts(), "a.jpg", world.boxes(1, "bus"))
+    world.add(world.acts(), "1.jpg")
+    world.label(world.acts(), "1.jpg", world.boxes(2, "tram"))
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    again = world.undo(by)
+    assert world.seen() == after
+    once_more = world.undo(again)
+    assert world.seen() == before
+    world.undo(once_more)
+    assert world.seen() == after
+
+
+def test_a_class_that_nothing_uses_comes_back_with_the_session_that_taught_it(world: World) -> None:
+    """Wherever in the session it was taught: an upload parts the saves that the undo takes back."""
+    world.label(world.acts(), "a.jpg", world.boxes(1, "bus"))
+    world.add(world.acts(), "1.jpg")
+    world.label(world.acts(), "b.jpg", world.boxes(1, "tram"))
+    world.label(world.acts(), "b.jpg", [])
+    after, by = world.seen(), world.acts("other")
+    world.studio.undo.session(by, "monday")
+    world.undo(by)
+    assert world.seen() == after
+    names = [c.name for c in world.studio.datasets.get(world.principal, "signs").classes]
+    assert {"bus", "tram"} <= set(names)
+
+
+def test_a_class_list_that_an_undo_replaces_comes_back_with_what_was_learned_meanwhile(world: World) -> None:
+    """The list that an undo of an undo replaces is not the one that the first undo had left."""
+    declaring = world.acts()
+    world.declare(declaring, "car", "Straße", "bus", "tram")
+    by = world.undo(declaring)
+    world.label(world.acts(), "a.jpg", world.boxes(1, "tram"))
+    before = world.seen()
+    again = world.undo(by)
+    world.undo(again)
+    assert world.seen() == before
+
+
 def test_the_undo_of_a_session_that_deleted_its_own_dataset_is_undone(world: World) -> None:
     world.studio.datasets.create(world.acts(), name="new")
     world.add(world.acts(), "1.jpg", "new")

@@ -68,6 +68,17 @@ class LocalFiles:
             )
         return real
 
+    def existing(self, path: str) -> Path:
+        """An existing regular file or folder to read."""
+        real = self._resolve(path)
+        if not real.is_file() and not real.is_dir():
+            raise InvalidInput(
+                f"There is no file or folder at {printable(path[:200])!r}.",
+                code="file_not_found",
+                fix="Check the path.",
+            )
+        return real
+
     def folder(self, path: str) -> Path:
         """An existing folder to read."""
         real = self._resolve(path)

@@ -54,6 +54,8 @@ class Category(StrEnum):
     SEARCH = "Search"
     JOBS = "Jobs"
     EXPORTS = "Exports"
+    TRAINING = "Training"
+    MODELS = "Models"
     CREDITS = "Credits"
     HISTORY = "History"
     GUARDRAILS = "Guardrails"

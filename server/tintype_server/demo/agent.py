@@ -33,6 +33,13 @@ class Answer:
     credits: int
     pictures: list[bytes]
 
+    def need(self) -> dict[str, Any]:
+        """The value; a refusal ends the demo as it would end the agent's work."""
+        if self.is_error:
+            error = self.value["error"]
+            raise TintypeError(error["message"], code=error["code"], fix=error["fix"])
+        return self.value
+
 
 class Agent:
     """One connection."""
@@ -42,12 +49,8 @@ class Agent:
         self._console = console
 
     async def need(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Call a tool without showing it; a refusal ends the demo as it would end the agent's work."""
-        answer = await self.call(tool, arguments, quiet=True)
-        if answer.is_error:
-            error = answer.value["error"]
-            raise TintypeError(error["message"], code=error["code"], fix=error["fix"])
-        return answer.value
+        """Call a tool without showing it; a refusal ends the demo."""
+        return (await self.call(tool, arguments, quiet=True)).need()
 
     async def call(
         self, tool: str, arguments: dict[str, Any], *, key: str | None = None, quiet: bool = False
@@ -64,7 +67,7 @@ class Agent:
         """Call a tool and show its progress as a bar."""
         columns = TextColumn("    {task.description}", markup=False), BarColumn(30), MofNCompleteColumn()
         with Progress(*columns, console=self._console) as bars:
-            bar = bars.add_task("uploading", total=None)
+            bar = bars.add_task("starting", total=None)
 
             async def on_progress(progress: float, total: float | None, message: str | None) -> None:
                 bars.update(bar, completed=progress, total=total, description=message or "")

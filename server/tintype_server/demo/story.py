@@ -14,12 +14,14 @@ from rich.markup import escape
 
 from tintype_server.demo.agent import Agent, connect
 from tintype_server.demo.pictures import PHOTOS, Labels, central
+from tintype_server.demo.training import train
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import printable
+from tintype_studio.training.plan import missing_libraries
 
 DATASET = "demo"
 LABELLED_AT_MOST = 12
@@ -29,7 +31,7 @@ SMALL_BUDGET = 300
 LOG_WIDTH = 120
 """Columns when the output is not a terminal."""
 MARKER = ".tintype-demo"
-MADE = ("home", "previews", f"{DATASET}-coco.zip", f"{DATASET}-yolo.zip")
+MADE = ("home", "previews", "signs", f"{DATASET}-coco.zip", f"{DATASET}-yolo.zip")
 """What a run leaves in the output folder and the next one removes; everything else there stays."""
 PREVIEW_STEM = 60
 """Characters of a preview's file name at most, so that a long folder name does not make it too long."""
@@ -70,6 +72,8 @@ class Story:
             await self._label(agent)
             await self._look(agent)
             await self._export(agent)
+        if self._own_photos:
+            await self._train()
         await self._refused_role()
         await self._refused_spend()
         await self._cut_list()
@@ -77,6 +81,7 @@ class Story:
             f"\n[bold green]Done.[/] Results: {_shown(self._out)}\n"
             "  previews/   what the agent saw\n"
             "  demo-coco.zip, demo-yolo.zip   the labelled dataset, ready to train on\n"
+            "  signs/   the drawn pictures that the model learned from\n"
             "  home/   the workspace (database and blobs)\n"
             "Next: add the server to your agent's host; the README has the snippets."
         )
@@ -192,6 +197,17 @@ class Story:
                     "output_path": f"{DATASET}-{format}.zip",
                 },
             )
+
+    async def _train(self) -> None:
+        self._title("Labelled pictures become a model, which finds what it has never seen")
+        if missing_libraries():
+            self._console.print(
+                "  [dim]Training needs PyTorch, which is not installed. To see it: pip install "
+                "'tintype\\[train]', then run the demo again.[/dim]"
+            )
+            return
+        async with self._connect("--root", str(self._out), "--toolsets", "all") as agent:
+            await train(agent, self._console, self._out / "signs", self._out / "previews")
 
     async def _repeat(self, agent: Agent) -> None:
         self._title("Said twice, done once")

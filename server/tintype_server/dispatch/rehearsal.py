@@ -13,6 +13,7 @@ from tintype_tools.spec import Effect, ToolSpec
 _WORDS: dict[str, str] = {
     Kind.DATASET_DELETED: "delete the dataset {name}",
     Kind.IMAGES_DELETED: "delete {count} of the images of {dataset}",
+    Kind.MODEL_ARCHIVED: "delete the model {name}",
     Kind.PURGED: "remove for good what lies in the recycle bin",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,11 @@ SMALLEST_BUDGET = 300
 log = logging.getLogger("tintype")
 
 AtCommit = Callable[[sa.Connection, Outcome], Outcome]
-"""What a guard writes in the transaction that makes a call's changes true; may complete the outcome."""
+"""What a guard writes in the transaction that makes a call's changes true; may complete the outcome.
+
+One with a classmethod ``many(connection, writes, outcomes)`` is written with those of its class of other
+calls, see ``Settling``.
+"""
 
 
 @dataclass(slots=True)
@@ -189,6 +193,41 @@ class RunningCall:
             {"op": "get", "sha": sha256, "ct": mime_type, "fn": filename}, SIGNED_URL_SECONDS
         )
         return f"{base}/_blob/{token}"
+
+
+class Settling:
+    """A call that is to be settled; a ``Joint`` piece of writing."""
+
+    __slots__ = ("_call", "_outcome")
+
+    def __init__(self, call: RunningCall, outcome: Outcome) -> None:
+        self._call = call
+        self._outcome = outcome
+
+    def __call__(self, connection: sa.Connection) -> Outcome:
+        """Settle it by itself."""
+        return self._call.settle(connection, self._outcome)
+
+    @classmethod
+    def many(cls, connection: sa.Connection, pieces: Sequence[Settling]) -> list[Outcome]:
+        """Settle several, guard by guard: what one guard has to say of all of them it may write at once."""
+        outcomes = [piece._outcome for piece in pieces]
+        left = [list(piece._call.at_commit) for piece in pieces]
+        while any(left):
+            shared: dict[Any, list[tuple[int, AtCommit]]] = {}
+            for place, writes in enumerate(left):
+                if not writes:
+                    continue
+                write = writes.pop()
+                if hasattr(write, "many"):
+                    shared.setdefault(type(write), []).append((place, write))
+                else:
+                    outcomes[place] = write(connection, outcomes[place])
+            for kind, several in shared.items():
+                done = kind.many(connection, [w for _, w in several], [outcomes[p] for p, _ in several])
+                for (place, _), outcome in zip(several, done, strict=True):
+                    outcomes[place] = outcome
+        return outcomes
 
 
 Next = Callable[[RunningCall], Outcome]

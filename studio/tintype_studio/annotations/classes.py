@@ -106,6 +106,18 @@ def class_state(classes: Sequence[DatasetClass], *, declared: bool) -> dict[str,
     return {"declared": declared, "classes": [asdict(c) for c in classes]}
 
 
+def class_state_of(connection: sa.Connection, dataset_row_id: int) -> dict[str, Any]:
+    """A dataset's class list as it stands in the caller's transaction, as the history keeps it."""
+    rows = connection.execute(
+        sa.select(dataset_classes.c.name, dataset_classes.c.type, dataset_classes.c.color)
+        .where(dataset_classes.c.dataset_id == dataset_row_id)
+        .order_by(dataset_classes.c.position)
+    )
+    classes = [DatasetClass(row.name, row.type, row.color) for row in rows]
+    declared = sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
+    return class_state(classes, declared=connection.execute(declared).scalar_one())
+
+
 def replace_classes(
     connection: sa.Connection, dataset_row_id: int, classes: list[DatasetClass], *, declared: bool
 ) -> None:

@@ -147,7 +147,7 @@ class Exports:
         if options.class_filter is not None:
             options = replace(options, class_filter=[lookup_name(c) for c in options.class_filter])
         dataset = self._datasets.get(principal, dataset_name)
-        _require_known_classes(dataset, options.class_filter)
+        require_known_classes(dataset, options.class_filter)
         return dataset, options
 
     def _insert(
@@ -334,7 +334,8 @@ def _images_in_all(dataset: Dataset, status_filter: str) -> int | None:
     return counters.get(status_filter)
 
 
-def _require_known_classes(dataset: Dataset, class_filter: list[str] | None) -> None:
+def require_known_classes(dataset: Dataset, class_filter: list[str] | None) -> None:
+    """Raise ``InvalidInput`` (``unknown_class``) unless the dataset has all the classes that are named."""
     known = {c.name for c in dataset.classes}
     unknown = [name for name in class_filter or [] if name not in known]
     if unknown:

@@ -40,8 +40,15 @@ class Kind(StrEnum):
     IMAGES_DELETED = "images.deleted"
     IMAGES_RESTORED = "images.restored"
     ANNOTATIONS_SAVED = "annotations.saved"
+    MODEL_TRAINED = "model.trained"
+    MODEL_ARCHIVED = "model.archived"
+    MODEL_RESTORED = "model.restored"
     PURGED = "bin.purged"
     """The one kind that cannot be undone."""
+
+
+OF_MODELS = frozenset({Kind.MODEL_TRAINED, Kind.MODEL_ARCHIVED, Kind.MODEL_RESTORED})
+"""What outlives the dataset: a model stays when the pictures that it learned from are purged."""
 
 
 @dataclass(frozen=True, slots=True)

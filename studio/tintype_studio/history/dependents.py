@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from tintype_studio.errors import UndoConflict
-from tintype_studio.history.changes import Kind
+from tintype_studio.history.changes import OF_MODELS, Kind
 from tintype_studio.storage.tables import annotation_revisions, changes, samples
 
 NAMED = 20
@@ -221,6 +221,22 @@ def _on_documents(connection: sa.Connection, rows: Rows) -> set[str]:
     return found
 
 
+def _on_models(connection: sa.Connection, rows: Rows) -> set[str]:
+    """What was done since to the models themselves."""
+    first: dict[str, int] = {}
+    for row in rows:
+        first[row["subject"]] = min(row["id"], first.get(row["subject"], row["id"]))
+    found: set[str] = set()
+    for part in batches(list(first.items()), _DATASETS):
+        query = sa.select(changes.c.call_id).where(
+            changes.c.kind.in_([kind.value for kind in OF_MODELS]),
+            changes.c.organization_id == rows[0]["organization_id"],
+            sa.or_(*(sa.and_(changes.c.subject == s, changes.c.id > since) for s, since in part)),
+        )
+        found |= _call_ids(connection, query)
+    return found
+
+
 _FINDERS: dict[Kind, Callable[[sa.Connection, Rows], set[str]]] = {
     Kind.DATASET_CREATED: _in_dataset,
     Kind.DATASET_RESTORED: _in_dataset,
@@ -229,6 +245,9 @@ _FINDERS: dict[Kind, Callable[[sa.Connection, Rows], set[str]]] = {
     Kind.IMAGES_RESTORED: _on_restored,
     Kind.ANNOTATIONS_SAVED: _on_documents,
     Kind.CLASSES_SET: _on_classes,
+    Kind.MODEL_TRAINED: _on_models,
+    Kind.MODEL_ARCHIVED: _on_models,
+    Kind.MODEL_RESTORED: _on_models,
 }
 
 

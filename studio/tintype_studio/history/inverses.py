@@ -14,7 +14,13 @@ import orjson
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.annotations.classes import admit_classes, names_in_use, newest_revision, replace_classes
+from tintype_studio.annotations.classes import (
+    admit_classes,
+    class_state_of,
+    names_in_use,
+    newest_revision,
+    replace_classes,
+)
 from tintype_studio.annotations.documents import replace_document
 from tintype_studio.catalog.datasets import DatasetClass, put_into_bin
 from tintype_studio.catalog.samples import Samples, Status, add_to_counters
@@ -23,8 +29,9 @@ from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.history.dependents import OUTSIDE, batches, conflict, touched_images
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.tables import annotation_revisions, changes, datasets, sample_files, samples
+from tintype_studio.training.models import set_archived, set_restored
 
-_TAKING = frozenset({Kind.DATASET_DELETED, Kind.IMAGES_DELETED})
+_TAKING = frozenset({Kind.DATASET_DELETED, Kind.IMAGES_DELETED, Kind.MODEL_ARCHIVED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Step:
             self.connection,
             self.principal,
             kind,
-            self.dataset_id,
+            row["dataset_id"],
             subject=row["subject"],
             label=row["label"],
             count=count,
@@ -90,6 +97,16 @@ def _same_images(row: sa.RowMapping) -> dict[str, object]:
     """What tells further undos whose images a change was about, where it has no single one."""
     added_by = (row["detail"] or {}).get("added_by")
     return {} if added_by is None else {"added_by": added_by}
+
+
+def revisions_of(row: sa.RowMapping) -> tuple[int, int] | None:
+    """Bounds of the ids of the revisions that a row of saves is about: after the first, up to the second.
+
+    None when it is about all that its call saved in the dataset. The undo of a session saves more than once,
+    and deletes and restores images between; taking it back retraces that step by step.
+    """
+    bounds = (row["detail"] or {}).get("revisions")
+    return None if bounds is None else (bounds[0], bounds[1])
 
 
 def _learned(names: Sequence[str]) -> dict[str, object]:
@@ -319,8 +336,9 @@ def _names_in(documents: Iterable[str]) -> list[str]:
 
 
 def _restore_classes(step: Step, row: sa.RowMapping) -> int:
-    detail = row["detail"]
-    before, after = detail["before"], detail["after"]
+    before = row["detail"]["before"]
+    # Not what the row left: since then, saves may have taught an undeclared list more names.
+    now = class_state_of(step.connection, step.dataset_id)
     classes = [DatasetClass(**c) for c in before["classes"]]
     missing = names_in_use(step.connection, step.dataset_id) - {c.name for c in classes}
     if missing:
@@ -330,17 +348,20 @@ def _restore_classes(step: Step, row: sa.RowMapping) -> int:
             fix="Undo the calls that saved them first; list_changes shows them.",
         )
     replace_classes(step.connection, step.dataset_id, classes, declared=before["declared"])
-    step.log(row, Kind.CLASSES_SET, count=len(classes), detail={"before": after, "after": before})
+    step.log(row, Kind.CLASSES_SET, count=len(classes), detail={"before": now, "after": before})
     return 1
 
 
 def _restore_annotations(step: Step) -> int:
-    """Give every sample that the calls saved the document that it had before all of them, byte for byte.
+    """Give every sample that was saved the document that it had before all of the saves, byte for byte.
 
-    What it had between two of the calls is not written: the next one would be taken back at once.
+    What it had between two of them is not written: the next one would be taken back at once.
     """
     connection, principal = step.connection, step.principal
     mine = sa.and_(annotation_revisions.c.call_id.in_(step.call_ids), samples.c.dataset_id == step.dataset_id)
+    if bounds := [own for row in step.rows if (own := revisions_of(row)) is not None]:
+        after, last = min(own[0] for own in bounds), max(own[1] for own in bounds)
+        mine = sa.and_(mine, annotation_revisions.c.id > after, annotation_revisions.c.id <= last)
     firsts = connection.execute(
         sa.select(
             annotation_revisions.c.sample_id,
@@ -353,6 +374,8 @@ def _restore_annotations(step: Step) -> int:
         .order_by(annotation_revisions.c.sample_id)
     ).all()
     _lock_living(connection, [row.sample_id for row in firsts])
+    newest = sa.select(sa.func.coalesce(sa.func.max(annotation_revisions.c.id), 0))
+    written_after = connection.execute(newest).scalar_one()
     learned: set[str] = set()
     for sample_id, set_id, first in firsts:
         step.check()
@@ -380,10 +403,12 @@ def _restore_annotations(step: Step) -> int:
             .group_by(annotation_revisions.c.call_id)
         )
     }
+    written = {"revisions": [written_after, connection.execute(newest).scalar_one()]}
     detail = _learned(sorted(learned))
     for row in step.rows:
         step.check()
-        step.log(row, Kind.ANNOTATIONS_SAVED, count=saved.get(row["call_id"], 0), detail=detail)
+        count = saved.get(row["call_id"], 0) if revisions_of(row) is None else row["count"]
+        step.log(row, Kind.ANNOTATIONS_SAVED, count=count, detail={**detail, **written})
         detail = {}  # once: they were learned once
     return sum(saved.values())
 
@@ -443,6 +468,18 @@ def _admit_classes(step: Step, names: list[str]) -> list[str]:
         ) from error
 
 
+def _archive_model(step: Step, row: sa.RowMapping) -> int:
+    count = int(set_archived(step.connection, row["subject"], step.principal.call_id))
+    step.log(row, Kind.MODEL_ARCHIVED, count=count)
+    return count
+
+
+def _restore_model(step: Step, row: sa.RowMapping) -> int:
+    count = int(set_restored(step.connection, row["subject"]))
+    step.log(row, Kind.MODEL_RESTORED, count=count)
+    return count
+
+
 INVERSES: dict[Kind, Callable[[Step], int]] = {
     Kind.DATASET_CREATED: _one_by_one(_delete_dataset),
     Kind.DATASET_DELETED: _one_by_one(_restore_dataset),
@@ -452,5 +489,8 @@ INVERSES: dict[Kind, Callable[[Step], int]] = {
     Kind.IMAGES_RESTORED: _one_by_one(_delete_again),
     Kind.CLASSES_SET: _one_by_one(_restore_classes),
     Kind.ANNOTATIONS_SAVED: _restore_annotations,
+    Kind.MODEL_TRAINED: _one_by_one(_archive_model),
+    Kind.MODEL_ARCHIVED: _one_by_one(_restore_model),
+    Kind.MODEL_RESTORED: _one_by_one(_archive_model),
 }
 """Takes changes of a kind back and returns how many things it touched."""

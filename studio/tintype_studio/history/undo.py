@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from tintype_studio.annotations.classes import forget_unused_classes
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tintype_studio.history import dependents
-from tintype_studio.history.changes import PURGED, Kind
+from tintype_studio.history.changes import OF_MODELS, PURGED, Kind
 from tintype_studio.history.dependents import batches
-from tintype_studio.history.inverses import INVERSES, Step
+from tintype_studio.history.inverses import INVERSES, Step, revisions_of
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import printable
@@ -180,7 +180,8 @@ def _take_back(
     for own in by_call.values():
         for row in own:
             names = (row["detail"] or {}).get("classes_added", ())
-            learned.setdefault(row["dataset_id"], set()).update(names)
+            if row["dataset_id"] is not None:
+                learned.setdefault(row["dataset_id"], set()).update(names)
     _mark_effective(connection, principal, by_call)
     for dataset_row_id, names in learned.items():
         forget_unused_classes(connection, dataset_row_id, names)
@@ -193,8 +194,8 @@ def _steps(by_call: dict[str, list[sa.RowMapping]]) -> Iterator[Rows]:
     seen: set[tuple[str, int]] = set()
     for call_id, own in by_call.items():
         for row in own:
-            if row["kind"] == Kind.ANNOTATIONS_SAVED:
-                # All saves of a call in a dataset are taken back at once.
+            if row["kind"] == Kind.ANNOTATIONS_SAVED and revisions_of(row) is None:
+                # All such saves of a call in a dataset are taken back at once.
                 if (call_id, row["dataset_id"]) in seen:
                     continue
                 seen.add((call_id, row["dataset_id"]))
@@ -347,7 +348,11 @@ def _require_own(principal: Principal, row: sa.RowMapping) -> None:
 
 def _undoable(own: list[sa.RowMapping]) -> list[sa.RowMapping]:
     """Those changes of a call that stand; an error that tells why when there are none."""
-    standing = [row for row in own if row["undone_by"] is None and row["dataset_id"] is not None]
+    standing = [
+        row
+        for row in own
+        if row["undone_by"] is None and (row["dataset_id"] is not None or row["kind"] in OF_MODELS)
+    ]
     if standing:
         return standing
     undone = [row for row in own if row["undone_by"] not in {None, PURGED}]

@@ -176,14 +176,17 @@ class Commits:
             self._require_ours(connection)
             self._note(connection, notes, {})
 
-    def finish(self, status: JobStatus, notes: Notes, **values: Any) -> None:
-        """End the job, and free what is left of its hold."""
+    def finish(
+        self, status: JobStatus, notes: Notes, tell: Callable[[sa.Connection, int], None], **values: Any
+    ) -> None:
+        """End the job, free what is left of its hold, and ``tell`` of it with the job's row id."""
         now = clock.now()
         with self._db.write() as connection:
             self._require_ours(connection)
             if self._call_id is not None:
                 release_rest(connection, self._call_id)
             self._note(connection, notes, {"status": status.value, "finished_at": now, **values})
+            tell(connection, self._id)
 
     def hand_back(self, notes: Notes) -> None:
         """Give the job up for another worker; what is finished stays."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from tintype_studio.identity.key_rows import invalid_key, works
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.commits import Commits, Lost, Notes, Stopped
+from tintype_studio.jobs.ends import tell_end
 from tintype_studio.jobs.job import JobStatus, error_columns, job_of, listed
 from tintype_studio.jobs.kind import find_kind
 from tintype_studio.jobs.run import Cancelled, HandedBack, Refused, Run
@@ -76,7 +78,10 @@ class Executor:
     def _execute(self, row: sa.RowMapping) -> None:
         commits = Commits(self._db, row, self._instance)
         try:
-            self._end(commits, *self._run(row, commits))
+            status, notes, values = self._run(row, commits)
+            self._end(commits, status, notes, values)
+            if status is not None:
+                self._clear(row)
         except Lost:
             return
         finally:
@@ -159,7 +164,7 @@ class Executor:
                 if status is None:
                     commits.hand_back(notes)
                 else:
-                    commits.finish(status, notes, **values)
+                    commits.finish(status, notes, partial(tell_end, self._studio), **values)
             except Unavailable:
                 if self._stopping.wait(RETRY_SECONDS):
                     return
@@ -170,6 +175,12 @@ class Executor:
                 status, values = JobStatus.FAILED, error_columns(error)
             else:
                 return
+
+    def _clear(self, row: sa.RowMapping) -> None:
+        try:
+            find_kind(row["kind"]).clear(self._studio, row["uuid"])
+        except Exception:
+            log.warning("what job %s has left is removed later", row["uuid"], exc_info=True)
 
     def watch(self) -> None:
         """Stop the jobs that were cancelled, were taken away, or whose key or role is not enough any more."""

@@ -9,6 +9,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from tintype_studio.errors import Forbidden, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
+from tintype_studio.jobs.job import JobStatus
 
 if TYPE_CHECKING:
     from tintype_studio.jobs.run import Run
@@ -52,6 +54,23 @@ class JobPlan:
     credits: int = 0
     """The most that it may cost; held when it starts."""
     dataset_row_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended."""
+
+    job_row_id: int
+    job_id: str
+    organization_id: int
+    call_id: str | None
+    status: JobStatus
+    """Completed, failed or cancelled."""
+    error: dict[str, str | None] | None
+    """``code``, ``message`` and ``fix`` of a failed one."""
+    credits_held: int
+    credits_charged: int
+    started_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +113,27 @@ class Kind(ABC):
     @abstractmethod
     def run(self, run: Run) -> dict[str, Any]:
         """Do the work, or the rest of it after an interruption; returns the job's result as JSON."""
+
+    def begun(  # noqa: B027  (most kinds have no rows of their own)
+        self,
+        studio: Studio,
+        connection: sa.Connection,
+        principal: Principal,
+        job_row_id: int,
+        args: dict[str, Any],
+    ) -> None:
+        """Called in the transaction that writes a job down, for rows of the kind's own that belong to it."""
+
+    def ended(self, studio: Studio, connection: sa.Connection, end: End) -> None:  # noqa: B027
+        """Called once, in the transaction that ends a job in whatever way, after its last charge.
+
+        Writes to the database and nothing else, and refuses nothing: a job must be able to end.
+        """
+
+    def clear(self, studio: Studio, job_id: str) -> None:  # noqa: B027
+        """Remove what only a job that goes on needs. Called after its end by the worker that ended it, which
+        may die before; so a kind with such things also looks for them at ``Studio.settle``.
+        """
 
 
 _kinds: dict[str, Kind] = {}

@@ -25,7 +25,13 @@ from tintype_studio.jobs.child import frame, read_frame
 POLL_SECONDS = 0.05
 """How soon a waiting caller notices that it shall stop."""
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # Who takes more threads, as a training does, must not spin: beside a busy neighbour that halves its pace.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 """For the libraries in a child; what the operator has set goes before it."""
 
 START_SECONDS = 120.0
@@ -119,7 +125,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # There is a child per core: threads of their own would only wait for each other.
-            env={**ONE_THREAD, **os.environ},
+            env={**THREADS, **os.environ},
             # A buffer would hide from ``select`` what it has read already.
             bufsize=0,
             # A signal at the terminal is for the worker, which then decides about its children.

@@ -17,6 +17,7 @@ from tintype_studio import clock
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
+from tintype_studio.jobs.ends import tell_end
 from tintype_studio.jobs.job import Item, Job, JobStatus, LogLine, job_of, listed
 from tintype_studio.jobs.kind import JobPlan, find_kind
 from tintype_studio.jobs.supervisor import Supervisor
@@ -64,8 +65,9 @@ class Jobs:
         planned = found.plan(self._studio, principal, args)
         now, uuid = clock.now(), clock.new_id()
         with self._db.write() as connection:
-            connection.execute(
-                sa.insert(jobs).values(
+            row_id = connection.execute(
+                sa.insert(jobs)
+                .values(
                     uuid=uuid,
                     organization_id=principal.organization_id,
                     api_key_id=principal.key_id,
@@ -83,7 +85,9 @@ class Jobs:
                     created_at=now,
                     updated_at=now,
                 )
-            )
+                .returning(jobs.c.id)
+            ).scalar_one()
+            found.begun(self._studio, connection, principal, row_id, args)
         if not rehearsing():
             self.supervisor.wake()
         return self.get(principal, uuid)
@@ -219,6 +223,8 @@ class Jobs:
             connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(**values))
             if nobody and row["call_id"] is not None:
                 release_rest(connection, row["call_id"])
+            if nobody:
+                tell_end(self._studio, connection, row["id"])
         return self.get(principal, job_id)
 
     def require_cancellable(self, principal: Principal, job_id: str) -> Job:

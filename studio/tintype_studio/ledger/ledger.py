@@ -7,7 +7,7 @@ on any database. A capture stands in the transaction of the work that it pays fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from tintype_studio.identity.permissions import require
 from tintype_studio.later import Later
 from tintype_studio.ledger import allowance, statements
 from tintype_studio.ledger.amounts import MOST, whole_credits
+from tintype_studio.ledger.crowd import Charge, NewHold, Refused, charge_all, covered
 from tintype_studio.ledger.job_holds import charge_of_job
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
@@ -51,14 +52,6 @@ class Balance:
     credits_reset_at: datetime | None
     """When what was spent of the allowance comes back."""
     recent_history: list[Entry]
-
-
-class _Refused(Exception):
-    """Rolls a hold back."""
-
-    def __init__(self, *, by_key: bool) -> None:
-        super().__init__()
-        self.by_key = by_key
 
 
 class Ledger:
@@ -195,8 +188,19 @@ class Ledger:
         whole_credits(amount, "A hold", least=1)
         self._later.catch_up()
         try:
-            self._insert_hold(principal, call_id, operation, amount)
-        except _Refused as refused:
+            # Not durable: a hold means nothing without the process that made it.
+            self._db.together(
+                NewHold(
+                    principal.organization_id,
+                    principal.key_id,
+                    call_id,
+                    self._liveness.instance,
+                    operation,
+                    amount,
+                ),
+                durable=False,
+            )
+        except Refused as refused:
             remaining = self.available(principal)
             whose = "this key's cap leaves" if refused.by_key else "the organization has"
             raise PaymentRequired(
@@ -208,29 +212,6 @@ class Ledger:
                 if refused.by_key
                 else None,
             ) from None
-
-    def _insert_hold(self, principal: Principal, call_id: str, operation: str, amount: int) -> None:
-        now = clock.now()
-        values = {
-            "p_organization": principal.organization_id,
-            "p_key": principal.key_id,
-            "p_call": call_id,
-            "p_instance": self._liveness.instance,
-            "p_operation": operation,
-            "p_amount": amount,
-            "p_now": now,
-            **statements.day_of(now),
-        }
-
-        def insert(connection: sa.Connection) -> None:
-            account_ok = statements.HOLD_IN_ACCOUNT.run(connection, values).changed
-            if not account_ok and allowance.refill(connection, principal.organization_id):
-                account_ok = statements.HOLD_IN_ACCOUNT.run(connection, values).changed
-            if not account_ok or not statements.INSERT_HOLD.run(connection, values).changed:
-                raise _Refused(by_key=bool(account_ok))
-
-        # Not durable: a hold means nothing without the process that made it.
-        self._db.together(insert, durable=False)
 
     def capture(self, call_id: str, amount: int, *, description: str | None = None) -> int:
         """Charge the actual price against the hold; the rest of the hold is freed. Returns what was charged.
@@ -254,6 +235,10 @@ class Ledger:
             )
         return _settle(connection, hold, amount, description)
 
+    def capture_all_in(self, connection: sa.Connection, charges: Sequence[Charge]) -> list[int]:
+        """As ``capture_in`` for several calls, written by ``Joint.many``; raises when any of them would."""
+        return charge_all(connection, charges)
+
     def release(self, call_id: str) -> None:
         """Free a hold without a charge. Freeing twice does nothing."""
 
@@ -272,46 +257,60 @@ class Ledger:
         A second refund of the same call gives nothing. ``NotFound`` when nothing was charged.
         """
         with self._db.write() as connection:
-            row = (
-                connection.execute(
-                    sa.select(ledger_entries).where(
-                        ledger_entries.c.call_id == call_id,
-                        ledger_entries.c.organization_id == principal.organization_id,
-                        ledger_entries.c.amount < 0,
-                    )
-                )
-                .mappings()
-                .first()
+            return self.refund_in(
+                connection, principal.organization_id, call_id, amount, description=description
             )
-            charge: Mapping[str, Any] | None
-            charge = dict(row) if row else charge_of_job(connection, principal.organization_id, call_id)
-            if charge is None:
-                raise NotFound("This call was not charged.", code="charge_not_found")
-            amount = -charge["amount"] if amount is None else amount
-            whole_credits(amount, "A refund", least=1, most=-charge["amount"])
-            made = self._add_entry(
-                connection,
-                principal.organization_id,
-                amount,
-                allowance_back=min(amount, charge["from_allowance"] or 0),
-                api_key_id=charge["api_key_id"],
-                operation=f"{charge['operation']}_refund",
-                description=description[:200] or None,
-                refund_of=charge["id"],
-            )
-            if made is None:
-                return 0
-            today = statements.smaller(api_keys.c.spent_today, sa.literal(amount))
-            back_today = sa.case((api_keys.c.spent_on <= charge["created_at"], today), else_=0)
+
+    def refund_in(
+        self,
+        connection: sa.Connection,
+        organization_id: int,
+        call_id: str,
+        amount: int | None = None,
+        *,
+        description: str = "",
+    ) -> int:
+        """As ``refund``, in the transaction of what gives the reason for it."""
+        row = (
             connection.execute(
-                sa.update(api_keys)
-                .where(api_keys.c.id == charge["api_key_id"])
-                .values(
-                    credits_used=api_keys.c.credits_used - amount,
-                    spent_today=api_keys.c.spent_today - back_today,
+                sa.select(ledger_entries).where(
+                    ledger_entries.c.call_id == call_id,
+                    ledger_entries.c.organization_id == organization_id,
+                    ledger_entries.c.amount < 0,
                 )
             )
-            return amount
+            .mappings()
+            .first()
+        )
+        charge: Mapping[str, Any] | None
+        charge = dict(row) if row else charge_of_job(connection, organization_id, call_id)
+        if charge is None:
+            raise NotFound("This call was not charged.", code="charge_not_found")
+        amount = -charge["amount"] if amount is None else amount
+        whole_credits(amount, "A refund", least=1, most=-charge["amount"])
+        made = self._add_entry(
+            connection,
+            organization_id,
+            amount,
+            allowance_back=min(amount, charge["from_allowance"] or 0),
+            api_key_id=charge["api_key_id"],
+            operation=f"{charge['operation']}_refund",
+            description=description[:200] or None,
+            refund_of=charge["id"],
+        )
+        if made is None:
+            return 0
+        today = statements.smaller(api_keys.c.spent_today, sa.literal(amount))
+        back_today = sa.case((api_keys.c.spent_on <= charge["created_at"], today), else_=0)
+        connection.execute(
+            sa.update(api_keys)
+            .where(api_keys.c.id == charge["api_key_id"])
+            .values(
+                credits_used=api_keys.c.credits_used - amount,
+                spent_today=api_keys.c.spent_today - back_today,
+            )
+        )
+        return amount
 
     def release_later(self, call_id: str) -> None:
         """Free a hold now, or at the next chance; never raises."""
@@ -336,9 +335,7 @@ def _take_hold(connection: sa.Connection, call_id: str) -> Row | None:
 
 def _settle(connection: sa.Connection, hold: Row, amount: int, description: str | None) -> int:
     """Free a hold that was taken, and charge ``amount`` of it. Returns what was charged."""
-    if type(amount) is not int:
-        raise InvalidInput("A charge is a whole number of credits.", code="invalid_amount")
-    held, charged = int(hold["amount"]), max(0, min(amount, int(hold["amount"])))
+    held, charged = int(hold["amount"]), covered(hold, amount)
     values = {
         "p_organization": hold["organization_id"],
         "p_key": hold["api_key_id"],

@@ -6,6 +6,7 @@ The conditions that keep the books right stand in these texts: an update that ch
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -91,6 +92,37 @@ INSERT_HOLD = Prepared(
 no other hold of the organization comes between.
 """
 
+_each = sa.func.json_each(sa.bindparam("p_rows", type_=sa.String)).table_valued("key", "value", name="each")
+
+
+def _of_each(place: int, kind: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
+    """What stands at a place of every row of ``p_rows``, JSON text of an array of arrays; for SQLite."""
+    return sa.func.json_extract(_each.c.value, sa.literal_column(f"'$[{place}]'"), type_=kind)
+
+
+INSERT_HOLDS = Prepared(
+    sa.insert(holds).from_select(
+        ["call_id", "operation", "amount", "api_key_id", "organization_id", "instance", "created_at"],
+        sa.select(
+            _of_each(0, sa.String()),
+            _of_each(1, sa.String()),
+            _of_each(2, sa.BigInteger()),
+            api_keys.c.id,
+            _organization,
+            _of_each(5, sa.String()),
+            _now,
+        )
+        .select_from(_each.join(api_keys, api_keys.c.id == _of_each(3, sa.BigInteger())))
+        .where(
+            sa.or_(api_keys.c.credit_cap.is_(None), _of_each(4, sa.BigInteger()) <= LEFT_IN_TOTAL),
+            sa.or_(api_keys.c.daily_credit_cap.is_(None), _of_each(4, sa.BigInteger()) <= LEFT_TODAY),
+        ),
+    )
+)
+"""As ``INSERT_HOLD`` for several of one organization. ``p_rows`` has call, operation, amount, key, what all
+the rows of that key hold together (which its caps must cover), and the instance.
+"""
+
 OF_A_JOB = "job"
 """Stands in a hold's ``instance`` in place of a process: see ``job_holds``."""
 
@@ -99,6 +131,21 @@ TAKE_HOLD = Prepared(
     # What was handed over to a job is no longer its call's to free.
     .where(holds.c.call_id == _call, holds.c.instance != sa.literal_column(f"'{OF_A_JOB}'"))
     .returning(holds)
+)
+
+TAKE_HOLDS = Prepared(
+    sa.delete(holds)
+    .where(
+        holds.c.call_id.in_(sa.select(_each.c.value)), holds.c.instance != sa.literal_column(f"'{OF_A_JOB}'")
+    )
+    .returning(holds)
+)
+"""As ``TAKE_HOLD`` for several: ``p_rows`` has their calls. They come in any order."""
+
+SELECT_ACCOUNT = Prepared(
+    sa.select(accounts.c.balance, accounts.c.allowance_left).where(
+        accounts.c.organization_id == _organization
+    )
 )
 
 SETTLE_ACCOUNT = Prepared(
@@ -150,3 +197,35 @@ INSERT_CHARGE = Prepared(
     )
 )
 """Comes before ``SETTLE_ACCOUNT``, because it reads what that changes."""
+
+INSERT_CHARGES = Prepared(
+    sa.insert(ledger_entries).from_select(
+        [
+            "uuid",
+            "call_id",
+            "operation",
+            "api_key_id",
+            "amount",
+            "balance_after",
+            "from_allowance",
+            "description",
+            "organization_id",
+            "created_at",
+        ],
+        sa.select(
+            _of_each(0, sa.String()),
+            _of_each(1, sa.String()),
+            _of_each(2, sa.String()),
+            _of_each(3, sa.BigInteger()),
+            _of_each(4, sa.BigInteger()),
+            _of_each(5, sa.BigInteger()),
+            _of_each(6, sa.BigInteger()),
+            _of_each(7, sa.String()),
+            _organization,
+            _now,
+        )
+        .select_from(_each)
+        .order_by(_each.c.key),
+    )
+)
+"""Several charges of one organization, in the order of ``p_rows``; comes before ``SETTLE_ACCOUNT``."""

@@ -66,6 +66,14 @@ class Blobs:
             with suppress(FileNotFoundError):
                 obstore.delete(self.store, f"derived/{key}")
 
+    def delete_derived_under(self, prefix: str) -> None:
+        """Remove everything stored by ``put_derived`` whose key begins with the folders of ``prefix``."""
+        if not rehearsing():
+            for page in obstore.list(self.store, prefix=f"derived/{prefix}"):
+                for meta in page:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self.store, meta["path"])
+
     def put_file(self, file: BinaryIO) -> tuple[str, int]:
         """Store an open, seekable file without holding it in memory; returns ``(sha256, size in bytes)``."""
         digest, size = hashlib.sha256(), 0

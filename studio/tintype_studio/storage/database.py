@@ -122,8 +122,9 @@ class Database:
 
         On SQLite, one of those that wait does the work of all: a crowd of callers pays for few commits. Each
         piece is undone alone on an exception, which its own caller gets; a commit that fails fails them all.
-        ``work`` may run in any thread, and again when it was taken back with a neighbour's. ``durable`` as
-        in ``write``. Inside a unit of work it is a part of that.
+        ``work`` may run in any thread, and again when it was taken back with a neighbour's. A ``Joint`` is
+        written with the others of its class. ``durable`` as in ``write``. Inside a unit of work it is a part
+        of that.
         """
         if not self.is_sqlite or self._open_unit() is not None:
             with self.write(durable=durable) as connection:

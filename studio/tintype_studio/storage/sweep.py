@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from tintype_studio import clock
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import exports, sample_files, swept_blobs
+from tintype_studio.storage.training_tables import evaluations, models, training_runs
 
 KEEP_MARKS = timedelta(days=1)
 """Longer than any upload takes from storing a file to recording it."""
@@ -133,6 +134,10 @@ def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
         sa.union(
             sa.select(sample_files.c.sha256).where(sample_files.c.sha256.in_(digests)),
             sa.select(exports.c.sha256).where(exports.c.sha256.in_(digests)),
+            sa.select(training_runs.c.data_sha256).where(training_runs.c.data_sha256.in_(digests)),
+            sa.select(models.c.onnx_sha256).where(models.c.onnx_sha256.in_(digests)),
+            sa.select(models.c.checkpoint_sha256).where(models.c.checkpoint_sha256.in_(digests)),
+            sa.select(evaluations.c.sha256).where(evaluations.c.sha256.in_(digests)),
         )
     )
     return set(rows.scalars())

@@ -491,4 +491,4 @@ for _name in APPEND_ONLY:
 
 # Tables in files of their own; ``metadata`` is whole only with them.
 import tintype_studio.storage.search_tables  # noqa: E402, F401  (completes the metadata)
-from tintype_studio.storage import job_tables  # noqa: E402, F401
+from tintype_studio.storage import job_tables, training_tables  # noqa: E402, F401

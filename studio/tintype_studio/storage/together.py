@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -21,6 +21,7 @@ MOST_TOGETHER = 64
 """Pieces of writing in one transaction."""
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Begin(Protocol):
@@ -28,6 +29,21 @@ class Begin(Protocol):
 
     def __call__(self, *, durable: bool | Callable[[], bool]) -> AbstractContextManager[sa.Connection]:
         """``durable`` may be found out when the lock is held."""
+
+
+class Joint(Protocol[T_co]):
+    """A piece of writing that costs less with others of its class than one after the other."""
+
+    def __call__(self, connection: sa.Connection) -> T_co:
+        """Write it by itself."""
+
+    @classmethod
+    def many(cls, connection: sa.Connection, pieces: Sequence[Self]) -> Sequence[T_co]:
+        """Write several, and say what each gives: what they would do by themselves, in this order.
+
+        When it raises, everything is taken back and each is written by itself; so it may refuse more than
+        they would, and need not say whose fault it is.
+        """
 
 
 class Together:
@@ -86,7 +102,7 @@ class Together:
             if not self._write_unparted(taken, take):
                 with plain_errors, self._begin(durable=any(p.durable for p in taken)) as connection:
                     for piece in taken:
-                        piece.run(connection, alone=False)
+                        piece.run_apart(connection)
         except BaseException as error:
             for piece in taken:
                 piece.fail(error)
@@ -102,17 +118,36 @@ class Together:
         """Write all pieces as one; False, and nothing written, when one of several raises."""
         try:
             with plain_errors, self._begin(durable=take) as connection:
-                for piece in pieces:
-                    try:
-                        piece.run(connection, alone=True)
-                    except Exception as error:
-                        if len(pieces) == 1:
-                            raise
-                        require_open(connection)
-                        raise _TakenBack from error
+                try:
+                    for alike in _alike(pieces):
+                        _run(connection, alike)
+                except Exception as error:
+                    if len(pieces) == 1:
+                        raise
+                    require_open(connection)
+                    raise _TakenBack from error
         except _TakenBack:
             return False
         return True
+
+
+def _alike(pieces: Sequence[Piece[Any]]) -> Iterable[list[Piece[Any]]]:
+    """The pieces in their order; those of one kind come with the first of it."""
+    kinds: dict[object, list[Piece[Any]]] = {}
+    for piece in pieces:
+        kinds.setdefault(piece.kind, []).append(piece)
+    return kinds.values()
+
+
+def _run(connection: sa.Connection, alike: Sequence[Piece[Any]]) -> None:
+    """Do the work of one piece, or of several of a kind; they keep what comes of it for ``result``."""
+    if len(alike) == 1:
+        alike[0].value = alike[0].work(connection)
+        return
+    joint = cast("type[Joint[Any]]", alike[0].kind)
+    values = joint.many(connection, [cast("Joint[Any]", piece.work) for piece in alike])
+    for piece, value in zip(alike, values, strict=True):
+        piece.value = value
 
 
 class _TakenBack(Exception):
@@ -127,8 +162,10 @@ class Piece(Generic[T]):
         self.done = False
         self.leads = False
         """Whether its caller writes for all."""
-        self._work = work
-        self._value: T | None = None
+        self.kind: object = type(work) if hasattr(work, "many") else self
+        """The class of a ``Joint``; otherwise nobody else's."""
+        self.work = work
+        self.value: T | None = None
         self._error: BaseException | None = None
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -141,17 +178,11 @@ class Piece(Generic[T]):
         """End ``wait``; once."""
         self._gate.release()
 
-    def run(self, connection: sa.Connection, *, alone: bool) -> None:
-        """Do the work as a part of the transaction; keeps what comes of it for ``result``.
-
-        ``alone`` in the transaction, an error is raised to end that, too.
-        """
-        if alone:
-            self._value = self._work(connection)
-            return
+    def run_apart(self, connection: sa.Connection) -> None:
+        """Do the work as a part that is undone alone; keeps its value or error for ``result``."""
         try:
             with plain_errors, part(connection):
-                self._value = self._work(connection)
+                self.value = self.work(connection)
         except Exception as error:
             self._error = error
             require_open(connection)
@@ -165,4 +196,4 @@ class Piece(Generic[T]):
         """What the work gave, or the error that it or the commit raised."""
         if self._error is not None:
             raise self._error
-        return cast("T", self._value)
+        return cast("T", self.value)

@@ -9,7 +9,8 @@ from pydantic import Field
 from tintype_studio.annotations.geometry import Label
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.job import Job
-from tintype_studio.jobs.kinds.auto_annotate import MAX_CLASSES, OPERATION, totals
+from tintype_studio.jobs.kinds.auto_annotate import MAX_CLASSES, OPERATION
+from tintype_studio.jobs.labelling import totals
 from tintype_studio.ledger.prices import price_of
 from tintype_tools.call import Affected, Call, Output, Plan
 from tintype_tools.job_shapes import DEFAULT_WAIT, JobShape, WaitSeconds

@@ -90,6 +90,7 @@ TOOL = ToolSpec(
     title="Outline the object at a point",
     category=Category.AUTO_ANNOTATE,
     toolset="auto_annotate",
+    core=False,
     description=(
         "Use when you know a pixel on an object and want its outline. One point is ambiguous in size (the "
         "wheel or the car?): the score says so, alternatives show the other readings, further points settle "

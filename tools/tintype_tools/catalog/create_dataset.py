@@ -31,6 +31,7 @@ TOOL = ToolSpec(
     title="Create a dataset",
     category=Category.DATASETS,
     toolset="datasets",
+    core=False,
     description=(
         "Use when the user wants a new, empty dataset. A name that is taken is refused. Uploading a folder "
         "creates its dataset by itself."

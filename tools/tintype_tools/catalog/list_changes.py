@@ -96,6 +96,7 @@ TOOL = ToolSpec(
     title="List changes",
     category=Category.HISTORY,
     toolset="history",
+    core=False,
     description=(
         "Use when the user asks what was changed, or before an undo: changes by call, newest first, with the "
         "ids for undo_call and undo_session."

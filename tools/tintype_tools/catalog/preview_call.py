@@ -43,6 +43,7 @@ TOOL = ToolSpec(
     title="Preview a call",
     category=Category.GUARDRAILS,
     toolset="guardrails",
+    core=False,
     description=(
         "Use when you want to know what a call would do: what it would change or delete, what it costs, "
         "whether it needs confirmation. Nothing is changed or charged."

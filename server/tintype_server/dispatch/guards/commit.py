@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tintype_server.dispatch.running import Next, RunningCall
+from tintype_server.dispatch.running import Next, RunningCall, Settling
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
 
@@ -26,7 +26,6 @@ def commit(call: RunningCall, proceed: Next) -> Outcome:
     else:
         outcome = proceed(call)
     if not settled:
-        done = outcome
-        outcome = database.together(lambda connection: call.settle(connection, done))
+        outcome = database.together(Settling(call, outcome))
     call.recorded = True
     return outcome

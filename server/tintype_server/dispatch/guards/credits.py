@@ -5,13 +5,16 @@ A call that starts a job hands the hold over to it; the job charges item by item
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_studio.errors import PaymentRequired
+from tintype_studio.ledger.crowd import Charge
 from tintype_tools.call import Outcome
+from tintype_tools.spec import Quote
 
 
 def credits(call: RunningCall, proceed: Next) -> Outcome:
@@ -30,17 +33,41 @@ def credits(call: RunningCall, proceed: Next) -> Outcome:
         )
         raise
 
-    def charge(connection: sa.Connection, outcome: Outcome) -> Outcome:
-        if outcome.job is not None:
-            call.studio.jobs.take_hold(connection, outcome.job, call.id)
-            return outcome
-        actual = quote.credits if outcome.actual_credits is None else outcome.actual_credits
-        charged = ledger.capture_in(connection, call.id, actual, description=call.spec.name)
-        return replace(outcome, credits=charged)
-
-    call.at_commit.append(charge)
+    call.at_commit.append(_Settle(call, quote))
     try:
         return proceed(call)
     except BaseException:
         ledger.release_later(call.id)
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Settle:
+    """Charges a call, or hands its hold over to the job that it started; those of a crowd together."""
+
+    call: RunningCall
+    quote: Quote
+
+    def __call__(self, connection: sa.Connection, outcome: Outcome) -> Outcome:
+        if outcome.job is not None:
+            self.call.studio.jobs.take_hold(connection, outcome.job, self.call.id)
+            return outcome
+        charge = self._charge(outcome)
+        charged = self.call.studio.ledger.capture_in(
+            connection, charge.call_id, charge.amount, description=charge.description
+        )
+        return replace(outcome, credits=charged)
+
+    @classmethod
+    def many(
+        cls, connection: sa.Connection, writes: Sequence[_Settle], outcomes: Sequence[Outcome]
+    ) -> list[Outcome]:
+        if any(outcome.job is not None for outcome in outcomes):
+            return [write(connection, outcome) for write, outcome in zip(writes, outcomes, strict=True)]
+        charges = [write._charge(outcome) for write, outcome in zip(writes, outcomes, strict=True)]
+        charged = writes[0].call.studio.ledger.capture_all_in(connection, charges)
+        return [replace(outcome, credits=n) for outcome, n in zip(outcomes, charged, strict=True)]
+
+    def _charge(self, outcome: Outcome) -> Charge:
+        actual = self.quote.credits if outcome.actual_credits is None else outcome.actual_credits
+        return Charge(self.call.id, actual, self.call.spec.name)

@@ -104,7 +104,7 @@ def _annotation(
                 name=label,
                 confidence=detection.score,
                 created_by=engine,
-                polygon=_outline(image, box, segmenter),
+                polygon=(detection.outline and detection.outline()) or _outline(image, box, segmenter),
             )
         )
     else:

@@ -1,9 +1,10 @@
 """Which engine finds which class of which dataset, and how to come to one where none can.
 
-The order, for every class by itself: an open-vocabulary model (``open_vocabulary``) where one is configured;
-the dataset's own detector, where enough accepted annotations exist; a vision model behind an API, where the
-operator has opted in to sending pictures out of the house. Without any, the answer tells the connected agent
-how to label with its own eyes, which is also what makes the own detector possible.
+The order, for every class by itself: the newest model that was trained on this dataset and knows the class
+(``trained``); an open-vocabulary model (``open_vocabulary``) where one is configured; the dataset's own
+detector, where enough accepted annotations exist; a vision model behind an API, where the operator has opted
+in to sending pictures out of the house. Without any, the answer tells the connected agent how to label with
+its own eyes, which is also what makes the own detector possible.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from tintype_studio.storage.tables import datasets
 from tintype_studio.vision.detect.examples import MIN_EXAMPLES, Examples, Lesson, gather, load
 from tintype_studio.vision.detect.guide import needs_engine
 from tintype_studio.vision.detect.protocol import Detector, Readiness
+from tintype_studio.vision.detect.trained import TrainedModel, trained_models, trained_readiness
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.documents import Documents
     from tintype_studio.catalog.datasets import Dataset
     from tintype_studio.catalog.samples import Samples
+    from tintype_studio.training.models import Models
 
-EngineKind = Literal["open_vocabulary", "own_detector", "vision_api"]
+EngineKind = Literal["trained_model", "open_vocabulary", "own_detector", "vision_api"]
 
 KEPT_IN_MEMORY = 4
 """Engines that a process keeps open."""
@@ -59,20 +62,27 @@ class EngineSpec:
     settings: DetectorSettings
     lesson: Lesson | None = None
     """What the own detector learns from."""
+    model: TrainedModel | None = None
+    """Which model that was trained here."""
 
     @property
     def key(self) -> str:
         """The same for the same engine."""
-        learned = self.lesson.digest if self.lesson else ""
         return "|".join(
             (
                 self.kind,
                 self.settings.model or "",
                 self.settings.api or "",
                 self.settings.api_model or "",
-                learned,
+                self.lesson.digest if self.lesson else "",
+                self.model.id if self.model else "",
             )
         )
+
+    @property
+    def understands_words(self) -> bool:
+        """Whether it is asked in words; engines that learned here know the labels themselves."""
+        return self.kind in {"open_vocabulary", "vision_api"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +125,14 @@ class Detectors:
         samples: Samples,
         documents: Documents,
         settings: DetectorSettings | None = None,
+        models: Models | None = None,
     ) -> None:
         self._db = database
         self._blobs = blobs
         self.blob_url = blob_url
         self._samples = samples
         self._documents = documents
+        self._models = models
         self._read: OrderedDict[int, tuple[datetime, Examples, Lesson | None]] = OrderedDict()
         self.settings = settings or DetectorSettings()
 
@@ -155,15 +167,24 @@ class Detectors:
         ``check`` is called while the dataset's annotations are read, which is once after each change.
         """
         found, lesson = self._taught_by(dataset, check)
+        models = trained_models(self._models.newest_for(dataset)) if self._models else []
         engines: dict[str, EngineSpec] = {}
         readiness: dict[str, tuple[Readiness, ...]] = {}
         for name in names:
-            asked = (self._open_vocabulary(), own_readiness(name, found), self._api())
-            readiness[name] = asked
+            asked = [self._open_vocabulary(), own_readiness(name, found), self._api()]
+            model = None
+            if models:
+                said, model = trained_readiness(name, models)
+                asked.insert(0, said)
+            readiness[name] = tuple(asked)
             ready = next((r for r in asked if r.ready), None)
             if ready is not None:
-                learns = ready.engine == "own_detector"
-                engines[name] = EngineSpec(ready.engine, self.settings, lesson if learns else None)  # type: ignore[arg-type]
+                engines[name] = EngineSpec(
+                    ready.engine,  # type: ignore[arg-type]
+                    self.settings,
+                    lesson if ready.engine == "own_detector" else None,
+                    model if ready.engine == "trained_model" else None,
+                )
         return Survey(engines, readiness, dict(names))
 
     def open(self, spec: EngineSpec, check: Callable[[], None] = lambda: None) -> Detector:
@@ -262,6 +283,13 @@ def _make(
         if spec.lesson is None:
             raise ValueError("the own detector needs a lesson")
         return _own(spec.lesson, blobs, check, taught)
+    if spec.kind == "trained_model":
+        from tintype_studio.vision.detect.trained import TrainedDetector
+        from tintype_studio.vision.infer.model import open_model
+
+        if spec.model is None:
+            raise ValueError("the trained model needs its digest")
+        return TrainedDetector(open_model(blobs, spec.model.onnx_sha256), spec.model)
     if spec.kind == "open_vocabulary":
         from tintype_studio.vision.detect.open_vocabulary import OpenVocabularyDetector
 

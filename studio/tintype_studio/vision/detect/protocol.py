@@ -5,7 +5,7 @@ Importing this module loads neither numpy nor OpenCV.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -14,6 +14,8 @@ from tintype_studio.vision.protocols import Box
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tintype_studio.annotations.geometry import PolygonGeometry
 
     Image = NDArray[np.uint8]
 
@@ -30,6 +32,8 @@ class Detection:
     name: str
     box: Box
     score: float
+    outline: Callable[[], PolygonGeometry | None] | None = None
+    """Draws its outline, from engines that know it; not done for what nobody wants drawn."""
 
 
 @runtime_checkable
@@ -58,7 +62,7 @@ class Readiness:
     """Whether an engine can find one class in one dataset."""
 
     engine: str
-    """``open_vocabulary``, ``own_detector`` or ``vision_api``."""
+    """``trained_model``, ``open_vocabulary``, ``own_detector`` or ``vision_api``."""
     ready: bool
     why: str
     """What it works with, or what is missing; one sentence."""

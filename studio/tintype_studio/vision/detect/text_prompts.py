@@ -105,7 +105,7 @@ def open_wanted(
     return [
         Wanted(
             detectors.open(spec, check),
-            tuple(survey.asked[label] if spec.kind != "own_detector" else label for label in labels),
+            tuple(survey.asked[label] if spec.understands_words else label for label in labels),
             tuple(labels),
             tuple(output_types[label] for label in labels),
         )

@@ -1,0 +1,155 @@
+"""Asks a trained model about the images of a dataset, and saves what it finds as drafts.
+
+A model that classifies whole images finds no places, which is what annotations are of; its answers stay with
+the job's items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tintype_studio.annotations.classes import require_known
+from tintype_studio.annotations.geometry import ANNOTATIONS
+from tintype_studio.errors import NotFound
+from tintype_studio.identity.keys import Principal
+from tintype_studio.jobs.kind import Done, JobPlan, Kind
+from tintype_studio.jobs.labelling import extent, label_image, of_image, stored_image, to_label, totals
+from tintype_studio.ledger.prices import price_of
+from tintype_studio.vision.detect.trained import author_of
+from tintype_studio.vision.tasks import Task
+
+if TYPE_CHECKING:
+    from tintype_studio.annotations.geometry import Annotation
+    from tintype_studio.catalog.datasets import Dataset
+    from tintype_studio.catalog.samples import Sample
+    from tintype_studio.jobs.run import Run
+    from tintype_studio.studio import Studio
+    from tintype_studio.training.models import Model
+
+OPERATION = "image_inference"
+MAX_DETECTIONS = 300
+"""In one image."""
+BEST = 5
+"""Classes that an answer about a whole image tells."""
+
+
+class Predict(Kind):
+    """``args``: ``model_id``, ``dataset``, ``threshold``, ``overwrite``, ``max_images`` or None."""
+
+    name = "predict"
+    item_seconds = 120.0
+
+    def plan(self, studio: Studio, principal: Principal, args: dict[str, Any]) -> JobPlan:
+        """One item and one price per image; refuses a model that is not ready, or whose classes are not the
+        dataset's.
+        """
+        model = studio.models.ready(principal, args["model_id"])
+        dataset = studio.datasets.get(principal, args["dataset"])
+        if model.model_type is not Task.CLASSIFICATION:
+            usable_classes(dataset, model)
+        meant = extent(studio, dataset, labelled=_also_labelled(model, args), most=args["max_images"]).meant
+        return JobPlan(
+            f"Predict {dataset.name} with {author_of(model.name, model.version)}",
+            total=meant,
+            credits=price_of(OPERATION).total(meant),
+            dataset_row_id=dataset.row_id,
+        )
+
+    def run(self, run: Run) -> dict[str, Any]:
+        """Ask image by image."""
+        studio = run.studio
+        model = studio.models.get(run.principal, run.args["model_id"])
+        dataset = studio.datasets.get(run.principal, run.args["dataset"])
+        run.stage("predicting")
+        images = to_label(run, dataset, labelled=_also_labelled(model, run.args))
+        if model.model_type is Task.CLASSIFICATION:
+            run.each(images, partial(_classify, run, model))
+        else:
+            sought = usable_classes(dataset, model)
+            if others := sorted(set(model.classes) - sought):
+                run.log(f"The dataset does not take {', '.join(others)[:300]}: left out.", "warning")
+            engine = partial(_drafts, run, model, sought)
+            run.each(images, partial(label_image, run, engine, sought, _price))
+        run.stage("counting")
+        return asdict(totals(studio, studio.jobs.get(run.principal, run.job.id)))
+
+
+def usable_classes(dataset: Dataset, model: Model) -> frozenset[str]:
+    """The model's classes that the dataset takes; InvalidInput (``unknown_class``) when it takes none."""
+    if not dataset.classes_declared:
+        return frozenset(model.classes)
+    known = frozenset(model.classes) & {each.name for each in dataset.classes}
+    if not known:
+        require_known(dataset, model.classes)
+    return known
+
+
+def _also_labelled(model: Model, args: dict[str, Any]) -> bool:
+    """An answer about the whole image touches no annotations, so it is given for all."""
+    return bool(args["overwrite"]) or model.model_type is Task.CLASSIFICATION
+
+
+def _price(drafts: int) -> int:
+    """As everywhere, only an answer with objects costs something."""
+    return price_of(OPERATION).total(1) if drafts else 0
+
+
+def _drafts(run: Run, model: Model, sought: frozenset[str], sample: Sample) -> list[Annotation]:
+    author = author_of(model.name, model.version)
+    found = ANNOTATIONS.validate_python(
+        run.in_child(
+            f"{__name__}:annotate",
+            run.studio.detectors.blob_url,
+            model.onnx_sha256,
+            sample.sha256,
+            run.args["threshold"],
+            author,
+        )
+    )
+    return [each for each in found if each.name in sought]
+
+
+def _classify(run: Run, model: Model, sample_id: str) -> Done:
+    try:
+        sample = run.studio.samples.get(run.principal, sample_id)
+    except NotFound:  # deleted meanwhile
+        return Done(skipped=True)
+    scores = of_image(
+        sample,
+        lambda sample: run.in_child(
+            f"{__name__}:classify", run.studio.detectors.blob_url, model.onnx_sha256, sample.sha256
+        ),
+    )
+    return Done(credits=price_of(OPERATION).total(1), detail={"scores": scores})
+
+
+def annotate(
+    blob_url: str, onnx_sha256: str, sha256: str, threshold: float, author: str
+) -> list[dict[str, Any]]:
+    """The drafts of an image, as JSON. Runs in a child process; models stay open between calls."""
+    from tintype_studio.storage.blobs import Blobs
+    from tintype_studio.vision.infer.model import open_model
+    from tintype_studio.vision.infer.shapes import drafts_of, framed, shapes_of
+
+    model = open_model(Blobs(blob_url), onnx_sha256)
+    pixels, across, down = framed(stored_image(blob_url, sha256))
+    (seen,) = model.predict([pixels], threshold=threshold, max_detections=MAX_DETECTIONS)
+    shapes = shapes_of(model.signature, seen, across=across, down=down, threshold=threshold)
+    return [a.model_dump(mode="json", exclude_none=True) for a in drafts_of(shapes, author)]
+
+
+def classify(blob_url: str, onnx_sha256: str, sha256: str) -> dict[str, float]:
+    """The best classes of an image with their scores, best first. Runs in a child process."""
+    from tintype_studio.storage.blobs import Blobs
+    from tintype_studio.vision.infer.model import open_model
+    from tintype_studio.vision.infer.shapes import framed, ranked
+
+    model = open_model(Blobs(blob_url), onnx_sha256)
+    pixels, _, _ = framed(stored_image(blob_url, sha256))
+    (seen,) = model.predict([pixels], threshold=0.0)
+    return dict(ranked(model.signature, seen)[:BEST])
+
+
+KIND = Predict()

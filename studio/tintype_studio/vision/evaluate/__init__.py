@@ -1,0 +1,1 @@
+"""How good predictions are, measured against what is true; plain arrays in, figures and pictures out."""

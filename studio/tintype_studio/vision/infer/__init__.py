@@ -1,0 +1,1 @@
+"""Trained models at work, through ONNX Runtime; nothing here needs PyTorch."""

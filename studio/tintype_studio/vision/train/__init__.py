@@ -1,0 +1,1 @@
+"""Training of models in child processes; nothing here knows the database."""

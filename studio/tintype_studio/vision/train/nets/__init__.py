@@ -1,0 +1,1 @@
+"""Networks of our own; importing one loads torch."""

@@ -1,0 +1,1 @@
+"""One trainer for each pipeline; importing one may load torch and transformers."""
