@@ -286,6 +286,33 @@ def test_two_models_side_by_side(runtime, owner, pool, board):
     assert "3 and 4 images" in later.value["note"]
 
 
+def test_a_model_that_is_not_ready_is_not_compared_since_nothing_could_measure_it(runtime, owner, board):
+    here = add_model(runtime.studio, owner, board, CELLS, blob_detector(CELLS))
+    failed = add_model(runtime.studio, owner, board, CELLS, blob_detector(CELLS), name="failed", ready=False)
+    with pytest.raises(Conflict) as refused:
+        call(runtime, "compare_models", model_id=here.id, other_model_id=failed.id)
+    assert refused.value.code == "model_not_ready"
+
+
+def test_figures_of_a_purged_dataset_say_nothing_about_a_new_one_of_its_name(runtime, owner, pool, board):
+    studio = runtime.studio
+    elsewhere = studio.datasets.create(owner, name="elsewhere")
+    mine = [
+        add_model(studio, owner, elsewhere, CELLS, blob_detector(CELLS), name=name) for name in ("one", "two")
+    ]
+    both = {"model_id": mine[0].id, "other_model_id": mine[1].id, "dataset_name": "board", "split": "all"}
+    add_scene(studio, owner, board, "old.png", (0, 0, "red"))
+    for model in mine:
+        evaluated(runtime, owner, pool, model_id=model.id, dataset_name="board", split="all")
+    assert call(runtime, "compare_models", **both).value["better"] == "alike"
+    studio.datasets.delete(owner, "board")
+    studio.recycle_bin.purge(owner)
+    add_scene(studio, owner, studio.datasets.create(owner, name="board"), "new.png", (1, 1, "blue"))
+    with pytest.raises(Conflict) as stale:
+        call(runtime, "compare_models", **both)
+    assert stale.value.code == "not_evaluated"
+
+
 def test_models_of_different_kinds_and_one_and_the_same_are_not_compared(runtime, owner, board):
     cells = add_model(runtime.studio, owner, board, CELLS, blob_detector(CELLS))
     kinds = Signature(Task.CLASSIFICATION, "classification", ("a", "b"), 64)

@@ -135,6 +135,14 @@ def test_secret_arguments_are_left_out(name: str) -> None:
     assert json.loads(redact({"deep": [{name: "cft_abc"}]})) == {"deep": [{name: "***"}]}
 
 
+def test_what_cannot_be_written_out_does_not_keep_a_call_from_being_recorded():
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert json.loads(redact({"many": 10**5000, "deep": [Mute()]})) == {"many": "<int>", "deep": ["<Mute>"]}
+
+
 @pytest.mark.parametrize("prefix", ["cft_", "pk_live_", "invite_"])
 def test_our_secrets_are_left_out_of_any_text(prefix: str) -> None:
     secret = prefix + "Ab-_9" * 6

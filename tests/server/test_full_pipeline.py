@@ -30,6 +30,7 @@ from tintype_server.runtime import Runtime, everything
 from tintype_studio.errors import PaymentRequired
 from tintype_studio.identity.keys import Principal
 from tintype_studio.training import pipeline as pipelines
+from tintype_studio.vision.train.drafts import UNREVIEWED
 from tintype_tools.call import Request
 
 __all__ = ["finish", "folder", "owner", "pool", "runtime", "script", "template"]
@@ -81,8 +82,6 @@ def test_pictures_become_a_model(runtime, owner, folder, finish, script):
     assert (run["status"], run["current_epoch"], run["pipeline_type"]) == ("completed", 3, "yolox")
     assert any("colour" in note for note in run["notes"])
     assert (model["status"], model["training_run_id"], model["id"]) == ("ready", run["id"], run["model_id"])
-    card = dispatch(runtime, "get_model", {"model_id": model["id"]}).value
-    assert any(note.startswith(f"Trained on {2 * NEW} drafts") for note in card["notes"])
     [export] = runtime.studio.exports.list(owner)
     assert (export.image_count, export.status_filter) == (LABELLED + NEW, "complete")
     assert any("nobody has reviewed them" in note for note in report["notes"])
@@ -95,6 +94,23 @@ def test_pictures_become_a_model(runtime, owner, folder, finish, script):
     left = yard(runtime, owner)
     assert (left.image_count, left.completed_image_count) == (LABELLED, LABELLED)
     assert [model.name for model in runtime.studio.models.list(owner)] == ["cells"]
+
+
+def test_drafts_are_told_once_in_run_card_and_report(runtime, owner, folder, finish, script):
+    note = f"{2 * NEW} of 30 annotations are {UNREVIEWED}."
+    script.set(notes=[note])
+    report = finish(call(runtime, folder))
+    card = dispatch(runtime, "get_model", {"model_id": report["model"]["id"]}).value
+    for notes in (report["training_run"]["notes"], card["notes"]):
+        assert [each for each in notes if "annotations" in each] == [note]
+    assert not any("nobody has reviewed" in each for each in report["notes"])
+
+
+def test_drafts_that_are_skipped_are_not_said_to_be_taken(runtime, owner, folder, finish):
+    report = finish(call(runtime, folder, train_config={**CONFIG, "drafts": "skip"}))
+    assert report["annotate"]["annotations_added"] == 2 * NEW
+    assert not any("nobody has reviewed" in each for each in report["notes"])
+    assert report["training_run"]["config"]["drafts"] == "skip"
 
 
 def test_a_second_call_goes_on_from_what_is_there(runtime, owner, folder, finish):

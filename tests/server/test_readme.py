@@ -48,7 +48,7 @@ def test_host_snippets_start_a_working_server(
     snippet: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (server,) = json.loads(snippet)["mcpServers"].values()
-    assert "create_dataset" in anyio.run(_tools, server, environment, str(tmp_path))
+    assert "train_pipeline" in anyio.run(_tools, server, environment, str(tmp_path))
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -57,7 +57,7 @@ def test_printed_configurations_work_without_a_path(host: str, tmp_path: Path) -
         result = CliRunner().invoke(root, ["--home", str(tmp_path / "home"), "config", host])
     snippet = json.loads(result.stdout)
     (server,) = (snippet.get("mcpServers") or snippet["servers"]).values()
-    assert "create_dataset" in anyio.run(_tools, server, {"PATH": "/usr/bin", "HOME": str(tmp_path)}, "/")
+    assert "train_pipeline" in anyio.run(_tools, server, {"PATH": "/usr/bin", "HOME": str(tmp_path)}, "/")
 
 
 def test_the_python_block_runs(

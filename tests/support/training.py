@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,20 +42,19 @@ def use_fake_session(monkeypatch: Any, folder: Path) -> Script:
 
 
 class Script:
-    """What the child does beside the usual. ``seconds``: how long each epoch says that it took; ``at``: by
-    step (``prepare``, ``finish``, or an epoch's number) a list of deeds, one for each time it is begun:
-    ``crash``, ``memory``, ``diverge``, ``full``, ``hang``, ``stop``, ``over``, ``nan`` or None. The log has
-    every step that was begun, with its checkpoint and batch size.
+    """What the child does beside the usual. ``seconds``: how long each epoch says that it took; ``notes``:
+    what it remarks on the data; ``at``: by step (``prepare``, ``finish``, or an epoch's number) a list of
+    deeds, one for each time it is begun: ``crash``, ``memory``, ``diverge``, ``full``, ``hang``, ``stop``,
+    ``over``, ``nan`` or None. The log has every step that was begun, with its checkpoint and batch size.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.set()
 
-    def set(self, *, seconds: float = 20.0, **at: list[str | None]) -> None:
-        self.path.write_text(
-            json.dumps({"seconds": seconds, "at": {k.lstrip("_"): v for k, v in at.items()}})
-        )
+    def set(self, *, seconds: float = 20.0, notes: Sequence[str] = (), **at: list[str | None]) -> None:
+        told = {k.lstrip("_"): v for k, v in at.items()}
+        self.path.write_text(json.dumps({"seconds": seconds, "notes": list(notes), "at": told}))
 
     def log(self) -> list[list[Any]]:
         file = self.path.with_suffix(".log")

@@ -26,7 +26,7 @@ _at = -1
 
 
 def prepare(order: Order) -> Prepared:
-    _deed("prepare", order)
+    script = _deed("prepare", order)
     work = Path(order.work_dir)
     work.mkdir(parents=True, exist_ok=True)
     (work / "images").write_bytes(b"x" * 1000)
@@ -37,7 +37,7 @@ def prepare(order: Order) -> Prepared:
         {"train": 8, "val": 2, "test": 2},
         {"badge": {"train": 4}, "crate": {"train": 4}},
         multi_label=False,
-        notes=("The class crate stands in for others.",),
+        notes=("The class crate stands in for others.", *script["notes"]),
     )
 
 
@@ -130,4 +130,4 @@ def _deed(
         raise Unavailable("The disk is full.", code="disk_full")
     if deed == "hang":
         time.sleep(60)
-    return {"seconds": script["seconds"], "deed": deed}
+    return {"seconds": script["seconds"], "notes": script["notes"], "deed": deed}

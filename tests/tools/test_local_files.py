@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def files(root: Path) -> LocalFiles:
 def test_paths_under_a_root_are_allowed(files: LocalFiles, root: Path) -> None:
     assert files.file("file.txt") == files.file(str(root / "file.txt")) == root / "file.txt"
     assert files.folder("inner") == root / "inner"
+    assert files.existing("inner") == root / "inner"
+    assert files.existing("file.txt") == root / "file.txt"
     assert files.target("inner/new.zip") == root / "inner" / "new.zip"
 
 
@@ -35,9 +38,17 @@ def test_paths_under_a_root_are_allowed(files: LocalFiles, root: Path) -> None:
     "path", ["../secret.txt", "/etc/passwd", "link.txt", "up/secret.txt", "inner/../../secret.txt", "~/x"]
 )
 def test_paths_that_lead_outside_are_refused(files: LocalFiles, path: str) -> None:
-    for use in (files.file, files.folder, files.target):
+    for use in (files.file, files.folder, files.existing, files.target):
         with pytest.raises(PathNotAllowed):
             use(path)
+
+
+def test_what_is_neither_file_nor_folder_is_not_there(files: LocalFiles, root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    for path in ("nothing", "pipe"):
+        with pytest.raises(InvalidInput) as refused:
+            files.existing(path)
+        assert refused.value.code == "file_not_found"
 
 
 @pytest.mark.parametrize("path", ["", "  ", "a\0b", "x" * 5000])

@@ -38,7 +38,7 @@ class ModelFile(Result):
 
 
 class TrainingDataShape(Result):
-    """What the model was trained on: images and objects by split."""
+    """What the model was trained on: images and objects by split; ``drafts`` are unreviewed annotations."""
 
     dataset_name: str
     export_name: str | None = None
@@ -46,6 +46,7 @@ class TrainingDataShape(Result):
     class_filter: list[str] | None = None
     images: dict[str, int]
     objects: dict[str, int]
+    drafts: int | None = None
 
 
 class HowTrainedShape(Result):
@@ -58,6 +59,7 @@ class HowTrainedShape(Result):
     images_per_second: float | None = None
     peak_memory_bytes: int | None = None
     parameters: int | None = None
+    parent_model_id: str | None = None
     config: dict[str, Any] | None = None
 
 
@@ -106,6 +108,7 @@ def data_of(model: Model) -> TrainingDataShape | None:
         class_filter=data["class_filter"],
         images=data["images"],
         objects=data["objects"],
+        drafts=data.get("drafts") or None,
     )
 
 
@@ -114,7 +117,8 @@ def training_of(model: Model) -> HowTrainedShape | None:
     training = model.card.get("training")
     if training is None:
         return None
-    told = {**training, "parameters": model.card.get("parameters")}
+    parent = (model.card.get("started_from") or {}).get("model_id")
+    told = {**training, "parameters": model.card.get("parameters"), "parent_model_id": parent}
     return HowTrainedShape(**{name: told.get(name) for name in HowTrainedShape.model_fields})
 
 

@@ -118,7 +118,9 @@ class Story:
             )
 
     def _connect(self, *flags: str) -> Any:
-        return connect(self._console, self._home, folder=self._folder, working_folder=self._out, flags=flags)
+        # An agent's client checks answers against the tools that it was shown.
+        shown = ("--toolsets", "all", *flags)
+        return connect(self._console, self._home, folder=self._folder, working_folder=self._out, flags=shown)
 
     def _title(self, text: str) -> None:
         self._console.print(f"\n[bold]{text}[/]")
@@ -206,7 +208,7 @@ class Story:
                 "'tintype\\[train]', then run the demo again.[/dim]"
             )
             return
-        async with self._connect("--root", str(self._out), "--toolsets", "all") as agent:
+        async with self._connect("--root", str(self._out)) as agent:
             await train(agent, self._console, self._out / "signs", self._out / "previews")
 
     async def _repeat(self, agent: Agent) -> None:

@@ -103,10 +103,11 @@ def compare(
 ) -> Comparison:
     """Two models by what evaluations have kept of them.
 
-    Raises Conflict (``not_evaluated``) that names the missing calls of evaluate_model, and InvalidInput
-    (``not_comparable``) for models of different kinds.
+    Raises Conflict (``not_evaluated``) that names the missing calls of evaluate_model, or for a model that
+    could not be evaluated either (``model_not_ready``), and InvalidInput (``not_comparable``) for models of
+    different kinds.
     """
-    models = [studio.models.get(principal, model_id) for model_id in model_ids]
+    models = [studio.models.ready(principal, model_id) for model_id in model_ids]
     if models[0].id == models[1].id:
         raise InvalidInput("Both are the same model.", code="not_comparable", fix="Name two models.")
     if models[0].model_type is not models[1].model_type:
@@ -143,7 +144,8 @@ def _newest(studio: Studio, dataset: Dataset, model: Model, split: str) -> Store
     offset = 0
     while page := studio.models.evaluations(model, limit=PAGE, offset=offset):
         for each in page:
-            if each.dataset_name == dataset.name and each.split == measured:
+            # By row: another dataset may have had this name before.
+            if each.dataset_row_id == dataset.row_id and each.split == measured:
                 return each
         offset += PAGE
     return None

@@ -95,6 +95,8 @@ class StoredEvaluation:
 
     id: str
     model_id: str
+    dataset_row_id: int | None
+    """None when the dataset was purged."""
     dataset_name: str
     split: str
     """``train``, ``val``, ``test`` or ``all``."""
@@ -258,6 +260,7 @@ class Models:
                 StoredEvaluation(
                     id=row["uuid"],
                     model_id=model.id,
+                    dataset_row_id=row["dataset_id"],
                     dataset_name=row["dataset_name"],
                     split=row["split"],
                     sha256=row["sha256"],

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_NAME = 100
 """Characters of a run's name, which is its model's, too."""
 
-LIBRARIES = ("torch", "transformers", "onnx", "onnxscript")
+LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "scipy")
 """What the extra ``train`` brings."""
 
 INSTALL = "pip install 'tintype[train]'"

@@ -42,6 +42,8 @@ def test_values_are_taken_and_survive_json() -> None:
         ("learning_rate", 0),
         ("learning_rate", float("nan")),
         ("learning_rate", "0.1"),
+        pytest.param("learning_rate", 10**400, id="rate-huge"),
+        pytest.param("epochs", 10**5000, id="epochs-huge"),
         ("image_size", 100),
         ("image_size", 32),
         ("image_size", 1312),
@@ -51,6 +53,8 @@ def test_values_are_taken_and_survive_json() -> None:
         ("augment", 1),
         ("pretrained", ""),
         ("pretrained", 3),
+        ("drafts", "none"),
+        ("drafts", True),
         ("device", "tpu"),
         ("val_fraction", 0),
         ("test_fraction", 0.6),
@@ -62,6 +66,13 @@ def test_a_wrong_value_is_named(key: str, value: object) -> None:
         read_config(pipeline_of("yolox"), {key: value})
     assert refused.value.code == "invalid_config"
     assert refused.value.details == {"key": key}
+
+
+def test_drafts_are_used_unless_told() -> None:
+    assert read_config(pipeline_of("yolox"), {})[0].drafts == "use"
+    assert read_config(pipeline_of("yolox"), {"drafts": "skip"})[0].drafts == "skip"
+    old = {k: v for k, v in read_config(pipeline_of("yolox"), {})[0].as_json().items() if k != "drafts"}
+    assert TrainConfig.from_json(old).drafts == "use"
 
 
 def test_held_out_images_leave_some_to_train() -> None:

@@ -121,6 +121,14 @@ def test_a_class_with_one_example_is_told(tmp_path: Path) -> None:
     assert any("'rare' has one example" in note for note in told.notes)
 
 
+def test_many_classes_with_one_example_are_told_in_one_note(tmp_path: Path) -> None:
+    rare = [f"rare{k}" for k in range(30)]
+    pictures = [*some(12), *(blank(f"{name}.png", box(name, 5, 5, 30, 30)) for name in rare)]
+    told = prepare(order(tmp_path, export(tmp_path, pictures, (*CLASSES, *rare))))
+    assert len(told.notes) < 6
+    assert any(note.startswith("30 classes have one example") for note in told.notes)
+
+
 @pytest.mark.parametrize(
     ("annotations", "code"), [([], "no_annotations"), ([box("red", -50, -50, 20, 20)], "no_annotations")]
 )

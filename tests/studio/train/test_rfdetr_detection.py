@@ -10,17 +10,24 @@ torch = pytest.importorskip("torch", reason="the extra 'train' is not installed"
 transformers = pytest.importorskip("transformers", reason="the extra 'train' is not installed")
 pytest.importorskip("scipy", reason="the extra 'train' is not installed")
 
-from tintype_studio.errors import Unavailable  # noqa: E402
+from tintype_studio.errors import TintypeError, Unavailable  # noqa: E402
 from tintype_studio.vision.evaluate.evaluator import evaluate  # noqa: E402
 from tintype_studio.vision.evaluate.truth import Truth  # noqa: E402
 from tintype_studio.vision.infer.decode import decode  # noqa: E402
 from tintype_studio.vision.tasks import Signature, Task  # noqa: E402
+from tintype_studio.vision.train import export_onnx  # noqa: E402
 from tintype_studio.vision.train.config import read_config  # noqa: E402
-from tintype_studio.vision.train.export_onnx import TOLERANCE, export  # noqa: E402
+from tintype_studio.vision.train.export_onnx import (  # noqa: E402
+    TOLERANCE,
+    differences,
+    export,
+    onnx_answer,
+)
 from tintype_studio.vision.train.nets.rf_detr import ExportedBoxes, RfDetr  # noqa: E402
 from tintype_studio.vision.train.pipelines import pipeline_of  # noqa: E402
 from tintype_studio.vision.train.protocol import Target  # noqa: E402
 from tintype_studio.vision.train.trainers.rfdetr_detection import RfDetrDetection  # noqa: E402
+from tintype_studio.vision.train.validate import torch_answer  # noqa: E402
 
 NAME = "rfdetr_detection"
 SIZE = 96
@@ -111,6 +118,31 @@ def test_its_onnx_file_gives_the_contract_and_what_torch_gives():
     assert (boxes[..., 2:] >= boxes[..., :2]).all()
     assert 0 <= scores.min() <= scores.max() <= 1
     assert export(trainer.exportable(built.module), signature, images).difference <= TOLERANCE
+
+
+def test_flat_pictures_whose_places_all_rank_alike_do_not_keep_the_model_from_being_exported():
+    trainer, signature, _, built = made()
+    flat = np.full((4, 3, SIZE, SIZE), 114, np.float32)
+    exported = export(trainer.exportable(built.module), signature, flat)
+    assert exported.difference <= TOLERANCE
+    ask_torch = torch_answer(trainer.exportable(built.module), torch.device("cpu"))
+    apart = differences(onnx_answer(exported.data)(flat), ask_torch(flat))
+    assert max(apart) > TOLERANCE  # else the pictures prove nothing
+
+
+def test_an_export_that_answers_otherwise_is_found_out_in_spite_of_ties(monkeypatch):
+    trainer, signature, _, built = made()
+    honest = export_onnx.onnx_answer
+
+    def off(data):
+        answer = honest(data)
+        return lambda images: [answer(images)[0] + 1, answer(images)[1]]
+
+    monkeypatch.setattr(export_onnx, "onnx_answer", off)
+    images, _ = batch(2)
+    with pytest.raises(TintypeError) as refused:
+        export(trainer.exportable(built.module), signature, images)
+    assert refused.value.code == "export_failed"
 
 
 def test_pictures_without_objects_are_learned_from_too():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tintype_studio.vision.train.session import (  # noqa: E402
     prepare,
 )
 from tintype_studio.vision.train.trainers.yolox import Yolox  # noqa: E402
+from tintype_studio.vision.train.weights import Weights  # noqa: E402
 
 PLENTY = 1e6
 """Seconds."""
@@ -359,6 +361,31 @@ def test_a_start_with_other_classes_leaves_the_head_out(learned, make, folder: P
     report = train(other, 1)[0]
     assert "classes differ" in report.initialization
     assert "2 of" in report.initialization
+
+
+def test_a_model_of_the_registry_is_a_start_by_its_name(learned, make) -> None:
+    _, reports, finished = learned
+    weights = Weights("model", "squares 1.0.0", "some-id", finished.checkpoint.sha256)
+    again = replace(make(run_id="parent", pretrained="some-id", epochs=1), weights=weights)
+    report = train(again, 1)[0]
+    assert report.initialization == "from model squares 1.0.0 (red, blue)"
+    assert report.metrics["train_loss"] < reports[0].metrics["train_loss"]
+    forget()
+    shutil.rmtree(again.work_dir)
+    assert finish(again, report.checkpoint).initialization == report.initialization
+
+
+def test_a_model_whose_tensors_do_not_fit_is_named(learned, make) -> None:
+    _, _, finished = learned
+    kept = torch.load(io.BytesIO(Blobs(make().blob_url).get(finished.checkpoint.sha256)), weights_only=True)
+    kept["state_dict"] = {name: value[:1] for name, value in kept["state_dict"].items() if value.ndim}
+    out = io.BytesIO()
+    torch.save(kept, out)
+    weights = Weights("model", "squares 2.0.0", "some-id", Blobs(make().blob_url).put(out.getvalue()))
+    with pytest.raises(Unavailable) as refused:
+        train(replace(make(run_id="unlike", pretrained="some-id"), weights=weights), 1)
+    assert refused.value.code == "needs_weights"
+    assert refused.value.message == "The weights in model squares 2.0.0 do not fit this network."
 
 
 @pytest.mark.parametrize("kind", ["nothing", "empty folder", "another file"])

@@ -250,7 +250,10 @@ def _leaf(value: Any) -> Any:
     ):
         return value
     # An agent loop in this process may pass anything: paths, sets, numbers of other libraries.
-    return _text(repr(value))
+    try:
+        return _text(repr(value))
+    except Exception:  # whatever it is: an integer of too many digits, an object that cannot say itself
+        return f"<{type(value).__name__}>"
 
 
 def _text(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -231,6 +232,8 @@ def _canvases(title: str, number: int, *, width: float, height: float) -> tuple[
 def _png(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    # Names are in any script, and the font is not: it draws a box, which is no news for the server's log.
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
     out = io.BytesIO()
     FigureCanvasAgg(figure).print_png(out)
     return out.getvalue()

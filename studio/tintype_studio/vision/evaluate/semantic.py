@@ -80,9 +80,10 @@ class SemanticEvaluator:
         )
 
 
-def true_regions(truth: Truth) -> NDArray[np.uint8]:
+def true_regions(truth: Truth) -> NDArray[np.unsignedinteger]:
     """``[height, width]``: 0 for the background, class i is i + 1; later objects cover earlier ones."""
-    columns = np.zeros(truth.width * truth.height, np.uint8)
+    highest = np.asarray(truth.labels).max(initial=0) + 1
+    columns = np.zeros(truth.width * truth.height, np.min_scalar_type(highest))
     for index, label in enumerate(np.asarray(truth.labels).tolist()):
         ends = np.cumsum(outline(truth, index)).tolist()
         for start, end in zip(ends[::2], ends[1::2], strict=False):

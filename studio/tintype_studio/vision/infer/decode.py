@@ -74,7 +74,7 @@ def _regions(logits: Array, width: int, height: int, size: int) -> Prediction:
     scale = scale_of(width, height, size)
     whole, cells = (0, 0, width, height), (scale * columns / size, scale * rows / size)
     best = np.full((height, width), -np.inf, np.float32)
-    regions = np.zeros((height, width), np.uint8)
+    regions = np.zeros((height, width), np.min_scalar_type(channels - 1))
     # One class at a time: all of them at once would take 4 bytes for each class and pixel.
     for channel in range(channels):
         plane = _sampled(logits[channel], whole, *cells)

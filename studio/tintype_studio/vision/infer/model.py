@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from tintype_studio.errors import InvalidInput, Unavailable
+from tintype_studio.errors import InvalidInput, NotFound, Unavailable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.infer.decode import decode
 from tintype_studio.vision.infer.prediction import Prediction
@@ -121,7 +121,10 @@ _guard = threading.Lock()
 
 
 def open_model(blobs: Blobs, onnx_sha256: str) -> OnnxModel:
-    """The model with that digest, from this process's memory if it is there."""
+    """The model with that digest, from this process's memory if it is there.
+
+    Raises ``Unavailable`` (``model_file_missing``).
+    """
     key = onnx_sha256
     with _guard:
         lock = _opening.setdefault(key, threading.Lock())
@@ -129,7 +132,16 @@ def open_model(blobs: Blobs, onnx_sha256: str) -> OnnxModel:
         with _guard:
             model = _open.get(key)
         if model is None:
-            model = OnnxModel.from_bytes(blobs.get(onnx_sha256))
+            try:
+                data = blobs.get(onnx_sha256)
+            except NotFound:
+                raise Unavailable(
+                    "The stored file of this model is gone.",
+                    code="model_file_missing",
+                    fix="Ask the operator to restore the blob store, or train the model again.",
+                    retryable=False,
+                ) from None
+            model = OnnxModel.from_bytes(data)
         with _guard:
             _open[key] = model
             _open.move_to_end(key)

@@ -45,7 +45,9 @@ class Prediction:
     """Detection and instance segmentation: best first."""
     scores: NDArray[np.float32] | None = None
     """Classification: ``[C]``, after softmax (they sum to 1) or sigmoid (each 0 to 1)."""
-    regions: NDArray[np.uint8] | None = None
-    """Semantic segmentation: ``[height, width]``; 0 is the background, class i is i + 1."""
+    regions: NDArray[np.unsignedinteger] | None = None
+    """Semantic segmentation: ``[height, width]``; 0 is the background, class i is i + 1. One byte each, as
+    long as that is enough for the classes.
+    """
     certainty: NDArray[np.float32] | None = None
     """Semantic segmentation: ``[height, width]``, how likely the class of each pixel is, 0 to 1."""

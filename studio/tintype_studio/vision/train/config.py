@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -139,7 +138,8 @@ class _Whole:
         if isinstance(value, bool) or not isinstance(value, int):
             raise _invalid(key, wanted)
         if not self.low <= value <= self.high or value % self.multiple:
-            raise _invalid(key, f"is {value}; it {wanted}")
+            # Digits of a number can be too many to print.
+            raise _invalid(key, wanted)
         return value
 
 
@@ -153,10 +153,11 @@ class _Real:
     def __call__(self, key: str, value: Any) -> float:
         start = "above" if self.above else "from"
         wanted = f"must be a number {start} {self.low:g} up to {self.high:g}"
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise _invalid(key, wanted)
+        # Compared before anything else: not a number fails it, and so do whole numbers that no float holds.
         if not self.low <= value <= self.high or (self.above and value == self.low):
-            raise _invalid(key, f"is {value:g}; it {wanted}")
+            raise _invalid(key, wanted)
         return float(value)
 
 

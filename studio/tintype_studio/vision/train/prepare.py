@@ -51,6 +51,9 @@ DECODERS = 2
 FIT = 3
 """Pictures are decoded at no more than this many times the training size."""
 
+NAMED = 5
+"""Names in a note."""
+
 VERSION = 1
 """Of the layout; another one is prepared anew."""
 
@@ -199,6 +202,16 @@ def _about_broken(names: list[str]) -> list[str]:
     return [f"{len(names)} images cannot be read and were left out: {shown}."]
 
 
+def _about_classes(names: list[str], what: str) -> list[str]:
+    """One sentence, however many classes: a run keeps a hundred."""
+    if not names:
+        return []
+    if len(names) == 1:
+        return [f"The class {names[0]!r} has {what}."]
+    shown = ", ".join(repr(name) for name in names[:NAMED]) + (" …" if len(names) > NAMED else "")
+    return [f"{len(names)} classes have {what}: {shown}."]
+
+
 def _summary(
     labelled: Labelled, items: list[Item], targets: list[Target], notes: tuple[str, ...]
 ) -> Prepared:
@@ -213,21 +226,24 @@ def _summary(
     per_class: dict[str, dict[str, int]] = {
         name: {"train": 0, "val": 0, "test": 0} for name in labelled.classes
     }
-    holding: Counter[int] = Counter()
     for item, target in zip(items, targets, strict=True):
         objects[item.split] += len(target.labels)
-        holding.update(set(target.labels.tolist()))
         for label in target.labels.tolist():
             per_class[labelled.classes[label]][item.split] += 1
-    more = []
+    once, untrained, unmeasured = list[str](), list[str](), list[str]()
     for name in labelled.classes:
         counts = per_class[name]
         if sum(counts.values()) == 1:
-            more.append(f"The class {name!r} has one example, which trains; nothing can measure it.")
+            once.append(name)
         elif not counts["train"]:
-            more.append(f"The class {name!r} has no example to train on.")
+            untrained.append(name)
         elif not counts["val"] and images["val"]:
-            more.append(f"The class {name!r} has no example to validate on.")
+            unmeasured.append(name)
+    more = [
+        *_about_classes(once, "one example, which trains; nothing can measure it"),
+        *_about_classes(untrained, "no example to train on"),
+        *_about_classes(unmeasured, "no example to validate on"),
+    ]
     if len(labelled.classes) == 1:
         more.append("There is one class, so nothing is learned about telling classes apart.")
     if not images["val"]:

@@ -12,6 +12,12 @@ FORMAT = "pictograph"
 MASK_TASKS = (Task.INSTANCES, Task.SEMANTIC)
 
 
+_MORE = {
+    False: "Label more images with save_annotations or auto_annotate_dataset, and train again.",
+    True: "Label more images; or, where folders tell the classes, declare those with set_dataset_classes.",
+}
+
+
 def check_export(
     task: Task,
     *,
@@ -35,9 +41,9 @@ def check_export(
         raise _wrong("The export was made without its images.")
     if images < MIN_IMAGES:
         raise InvalidInput(
-            f"Training needs at least {MIN_IMAGES} labelled images; the export has {images}.",
+            f"Training needs at least {MIN_IMAGES} labelled images; there are {images}.",
             code="too_few_images",
-            fix="Label more images (or set them to complete), export again, and train on that export.",
+            fix=_MORE[task is Task.CLASSIFICATION],
             details={"images": images, "needed": MIN_IMAGES},
         )
     if annotations == 0:

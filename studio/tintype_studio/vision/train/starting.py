@@ -25,7 +25,7 @@ def start_from(
 ) -> str:
     """Fill a module with the weights of one of our models, if any are named; returns the initialization.
 
-    ``pretrained`` is the weights file of a finished model (``download_model``, format pytorch) or a folder
+    ``pretrained`` is the weights file of a finished model (``download_model``, format checkpoint) or a folder
     with one. What depends on the classes (``class_parts``: prefixes of names) is taken only where the
     classes are the same; what differs in shape stays random.
 

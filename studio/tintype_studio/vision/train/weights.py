@@ -121,6 +121,6 @@ def needs_weights(problem: str, pipeline: str) -> Unavailable:
         problem,
         code="needs_weights",
         fix="Leave out pretrained to start at random, which needs nothing; or name the id of a ready "
-        f"{pipeline} model (list_models), or a local file with its pytorch weights (download_model).",
+        f"{pipeline} model (list_models), or a local file that download_model wrote (format checkpoint).",
         retryable=False,
     )

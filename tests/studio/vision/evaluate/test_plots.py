@@ -40,9 +40,12 @@ def opened(data):
     return image
 
 
-@pytest.mark.parametrize("classes", [1, 3, 60])
-def test_every_picture_is_drawn(classes, recwarn):
-    first, second = evaluation(classes), evaluation(classes, seed=1)
+@pytest.mark.parametrize(
+    ("classes", "name"),
+    [(count, "class {} with $ and _ and % and a long name") for count in (1, 3, 60)] + [(3, "标志 {} 🚦")],
+)
+def test_every_picture_is_drawn(classes, name, recwarn):
+    first, second = (evaluation(classes, seed=seed, name=name) for seed in (0, 1))
     opened(plots.pr_curves(first, "On $test$"))
     opened(plots.confusion(first))
     opened(plots.comparison(("a", "b"), first, second, "AP"))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from tintype_studio.errors import InvalidInput
+from tintype_studio.vision.evaluate.evaluator import evaluate
+from tintype_studio.vision.evaluate.truth import Truth
 from tintype_studio.vision.infer.decode import decode, suppressed
 from tintype_studio.vision.tasks import Signature, Task
 
@@ -130,6 +132,17 @@ def test_regions_take_the_likeliest_class_and_leave_the_padding_out():
     assert (found.regions[:28, :60] == 1).all()
     assert (found.regions[40:, :56] == 0).all()
     assert (found.regions[:, 70:] == 2).all()
+
+
+def test_more_classes_than_fit_in_a_byte_are_told_apart():
+    many = Signature(Task.SEMANTIC, "sm_pytorch", tuple(f"c{i}" for i in range(300)), 32)
+    logits = np.zeros((1, 301, 8, 8), np.float32)
+    logits[0, 300, :, :4], logits[0, 256, :, 4:] = 9, 9
+    (found,) = decode(many, [logits], [(32, 32)], threshold=0)
+    assert (found.regions[0, 0], found.regions[0, 31]) == (300, 256)
+    boxes = np.array([[0, 0, 16, 32], [16, 0, 32, 32]], float)
+    report = evaluate(many, [found], [Truth(32, 32, boxes, np.array([299, 255]))])
+    assert report.metrics["mIoU"] == 1
 
 
 def test_classification_gives_softmax_or_sigmoid():

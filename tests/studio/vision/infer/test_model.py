@@ -10,7 +10,7 @@ pytest.importorskip("onnx")
 from support.onnx_models import blob_detector, constant_model
 from support.ready_models import scene
 
-from tintype_studio.errors import Cancelled, InvalidInput, NotFound
+from tintype_studio.errors import Cancelled, InvalidInput, Unavailable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.infer import model as models
 from tintype_studio.vision.infer.model import BATCH, OnnxModel, open_model
@@ -123,5 +123,5 @@ def test_a_process_opens_a_model_once_and_few_at_a_time(tmp_path, monkeypatch):
         open_model(blobs, sha256)
     assert len(models._open) == len(models._opening) == models.KEPT_IN_MEMORY
     assert open_model(blobs, made[0]) is not opened[0]
-    with pytest.raises(NotFound):
+    with pytest.raises(Unavailable, match="stored file"):
         open_model(blobs, "0" * 64)
