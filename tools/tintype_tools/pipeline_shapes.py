@@ -12,13 +12,12 @@ from tintype_studio.training.pipeline_state import PipelineState, is_image, stat
 from tintype_studio.training.run import TrainingRun
 from tintype_studio.vision.train.drafts import UNREVIEWED
 from tintype_tools.call import Call
-from tintype_tools.catalog.auto_annotate_dataset import AnnotationFailure
 from tintype_tools.catalog.upload_dataset_from_folder import UploadFailure
 from tintype_tools.job_shapes import JobShape
+from tintype_tools.labelling_shapes import MAX_FAILURES, AnnotationFailure
 from tintype_tools.model_shapes import ModelShape, RunErrorShape, TrainingRunShape
 from tintype_tools.spec import Result
 
-MAX_FAILURES = 100
 _OTHERS = 10
 """Failed items that may be none of the images."""
 
@@ -166,11 +165,7 @@ def _annotate(
         images_skipped=done.skipped + job.args["images"] - job.args["meant"],
         images_failed=done.failed,
         annotations_added=done.added,
-        failures=[
-            AnnotationFailure(image_uuid=i.key, code=i.error_code or "", reason=i.error_message or "")
-            for i in failed
-            if is_image(i.key)
-        ][:MAX_FAILURES],
+        failures=[AnnotationFailure.of(i) for i in failed if is_image(i.key)][:MAX_FAILURES],
         job_id=job.id,
         error=None if done.error is None else RunErrorShape(**done.error),
         success=success if done.over or job.ended else None,

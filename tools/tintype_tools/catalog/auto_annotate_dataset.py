@@ -10,15 +10,14 @@ from tintype_studio.annotations.geometry import Label
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.job import Job
 from tintype_studio.jobs.kinds.auto_annotate import MAX_CLASSES, OPERATION
-from tintype_studio.jobs.labelling import totals
 from tintype_studio.ledger.prices import price_of
-from tintype_tools.call import Affected, Call, Output, Plan
-from tintype_tools.job_shapes import DEFAULT_WAIT, JobShape, WaitSeconds
+from tintype_tools.call import Call, Output, Plan
+from tintype_tools.job_shapes import DEFAULT_WAIT, WaitSeconds
+from tintype_tools.labelling_shapes import LabellingResult, planned, quoted, so_far, started
 from tintype_tools.shapes import DatasetName
-from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
+from tintype_tools.spec import Args, Category, Effect, Quote, ToolSpec
 
 KIND = "auto_annotate"
-MAX_FAILURES = 100
 TYPICAL_IMAGES = 10
 
 
@@ -50,25 +49,8 @@ class AutoAnnotateDatasetArgs(Args):
     wait_seconds: WaitSeconds = DEFAULT_WAIT
 
 
-class AnnotationFailure(Result):
-    """An image that was not labelled; it was not charged."""
-
-    image_uuid: str
-    code: str
-    reason: str
-
-
-class AutoAnnotateDatasetResult(Result):
-    """What the job has done so far. ``failures`` lists up to 100; get_job lists all."""
-
-    dataset_name: str
-    images_attempted: int
-    images_processed: int
-    images_skipped: int
-    annotations_added: int
-    failures: list[AnnotationFailure]
-    job_id: str
-    job: JobShape
+class AutoAnnotateDatasetResult(LabellingResult):
+    """What the job has done so far."""
 
 
 def job_args(args: AutoAnnotateDatasetArgs) -> dict[str, Any]:
@@ -85,42 +67,23 @@ def job_args(args: AutoAnnotateDatasetArgs) -> dict[str, Any]:
 
 def quote(args: AutoAnnotateDatasetArgs, call: Call) -> Quote:
     """One price per image."""
-    return Quote(OPERATION, call.studio.jobs.plan(call.principal, KIND, job_args(args)).credits)
+    return quoted(call, KIND, OPERATION, job_args(args))
 
 
 def plan(args: AutoAnnotateDatasetArgs, call: Call) -> Plan:
     """How many images would be labelled, and how many passed over."""
-    dataset = call.studio.datasets.get(call.principal, args.dataset_name)
-    total = call.studio.jobs.plan(call.principal, KIND, job_args(args)).total or 0
-    passed_over = dataset.image_count - total
-    return Plan((Affected("annotations.saved", total, dataset.name, detail={"images_skipped": passed_over}),))
+    return planned(call, KIND, job_args(args))
 
 
 def handle(args: AutoAnnotateDatasetArgs, call: Call) -> Output:
     """Start the job."""
-    dataset = call.studio.datasets.get(call.principal, args.dataset_name)
-    started = {**job_args(args), "images": dataset.image_count}
-    job = call.studio.jobs.start(call.principal, KIND, started)
+    job = started(call, KIND, job_args(args))
     return Output(report(job, call), job=job.id)
 
 
 def report(job: Job, call: Call) -> AutoAnnotateDatasetResult:
     """What the job has done."""
-    failed = call.studio.jobs.items(job, outcome="failed", limit=MAX_FAILURES) if job.failed else []
-    done = totals(call.studio, job)
-    return AutoAnnotateDatasetResult(
-        dataset_name=job.dataset or job.args["dataset"],
-        images_attempted=job.done,
-        images_processed=done.processed,
-        images_skipped=done.skipped + max(0, job.args["images"] - (job.total or 0)),
-        annotations_added=done.added,
-        failures=[
-            AnnotationFailure(image_uuid=i.key, code=i.error_code or "", reason=i.error_message or "")
-            for i in failed
-        ],
-        job_id=job.id,
-        job=JobShape.of(job),
-    )
+    return AutoAnnotateDatasetResult(**so_far(job, call))
 
 
 TOOL = ToolSpec(

@@ -9,16 +9,15 @@ from pydantic import Field
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.job import Job
 from tintype_studio.jobs.kinds.predict import OPERATION
-from tintype_studio.jobs.labelling import totals
 from tintype_studio.ledger.prices import price_of
-from tintype_tools.call import Affected, Call, Output, Plan
-from tintype_tools.job_shapes import DEFAULT_WAIT, JobShape, WaitSeconds
+from tintype_tools.call import Call, Output, Plan
+from tintype_tools.job_shapes import DEFAULT_WAIT, WaitSeconds
+from tintype_tools.labelling_shapes import LabellingResult, planned, quoted, so_far, started
 from tintype_tools.predictions import Confidence, ModelId, ScoreShape
 from tintype_tools.shapes import DatasetName
 from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
 
 KIND = "predict"
-MAX_FAILURES = 100
 MAX_ANSWERS = 5000
 PAGE = 500
 TYPICAL_IMAGES = 10
@@ -38,14 +37,6 @@ class PredictDatasetArgs(Args):
     wait_seconds: WaitSeconds = DEFAULT_WAIT
 
 
-class PredictionFailure(Result):
-    """An image that was given up; it was not charged."""
-
-    image_uuid: str
-    code: str
-    reason: str
-
-
 class ImageClasses(Result):
     """The best classes of a whole image."""
 
@@ -53,21 +44,10 @@ class ImageClasses(Result):
     classes: list[ScoreShape]
 
 
-class PredictDatasetResult(Result):
-    """What the job has done so far. ``failures`` lists up to 100; get_job lists all.
+class PredictDatasetResult(LabellingResult):
+    """``answers`` are those of a model that classifies whole images: nothing is saved then."""
 
-    ``answers`` are those of a model that classifies whole images: nothing is saved then.
-    """
-
-    dataset_name: str
-    images_attempted: int
-    images_processed: int
-    images_skipped: int
-    annotations_added: int
     answers: list[ImageClasses] | None = None
-    failures: list[PredictionFailure]
-    job_id: str
-    job: JobShape
 
 
 def job_args(args: PredictDatasetArgs) -> dict[str, Any]:
@@ -83,43 +63,23 @@ def job_args(args: PredictDatasetArgs) -> dict[str, Any]:
 
 def quote(args: PredictDatasetArgs, call: Call) -> Quote:
     """One price per image."""
-    return Quote(OPERATION, call.studio.jobs.plan(call.principal, KIND, job_args(args)).credits)
+    return quoted(call, KIND, OPERATION, job_args(args))
 
 
 def plan(args: PredictDatasetArgs, call: Call) -> Plan:
     """How many images would be looked at, and how many passed over."""
-    dataset = call.studio.datasets.get(call.principal, args.dataset_name)
-    total = call.studio.jobs.plan(call.principal, KIND, job_args(args)).total or 0
-    passed_over = dataset.image_count - total
-    return Plan((Affected("annotations.saved", total, dataset.name, detail={"images_skipped": passed_over}),))
+    return planned(call, KIND, job_args(args))
 
 
 def handle(args: PredictDatasetArgs, call: Call) -> Output:
     """Start the job."""
-    dataset = call.studio.datasets.get(call.principal, args.dataset_name)
-    started = {**job_args(args), "images": dataset.image_count}
-    job = call.studio.jobs.start(call.principal, KIND, started)
+    job = started(call, KIND, job_args(args))
     return Output(report(job, call), job=job.id)
 
 
 def report(job: Job, call: Call) -> PredictDatasetResult:
     """What the job has done."""
-    failed = call.studio.jobs.items(job, outcome="failed", limit=MAX_FAILURES) if job.failed else []
-    done = totals(call.studio, job)
-    return PredictDatasetResult(
-        dataset_name=job.dataset or job.args["dataset"],
-        images_attempted=job.done,
-        images_processed=done.processed,
-        images_skipped=done.skipped + max(0, job.args["images"] - (job.total or 0)),
-        annotations_added=done.added,
-        answers=_answers(job, call) or None,
-        failures=[
-            PredictionFailure(image_uuid=i.key, code=i.error_code or "", reason=i.error_message or "")
-            for i in failed
-        ],
-        job_id=job.id,
-        job=JobShape.of(job),
-    )
+    return PredictDatasetResult(**so_far(job, call), answers=_answers(job, call) or None)
 
 
 def _answers(job: Job, call: Call) -> list[ImageClasses]:
