@@ -54,13 +54,13 @@ class Agent:
     def images(self) -> list[dict[str, Any]]:
         return self.call("get_dataset", name="signs", include_images=True)["images"]
 
-    def train(self) -> dict[str, Any]:
+    def train(self, **config: Any) -> dict[str, Any]:
         run = self.call(
             "train_pipeline",
             dataset_name="signs",
             pipeline="yolox",
             name="signs-detector",
-            config=CONFIG,
+            config=CONFIG | config,
             wait=False,
         )["training_run"]
         self.work(run["job_id"])
@@ -112,7 +112,10 @@ def test_a_model_pre_labels_what_trains_the_next_one(agent: Agent, tmp_path: Pat
     assert right >= 0.5 * there
     assert right >= 0.5 * drafts
 
-    second = agent.train()
+    second = agent.train(epochs=3, pretrained=first["id"])
     assert second["version"] == "2.0.0"
     newest = agent.call("list_models", limit=1)["models"][0]
     assert newest["id"] == second["id"]
+    told = agent.call("get_model", model_id=second["id"])
+    assert told["training"]["parent_model_id"] == first["id"]
+    assert second["metrics"]["mAP_50"] >= 0.5
