@@ -57,18 +57,6 @@ def runtime(template: Path, tmp_path: Path) -> Iterator[Runtime]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    opened = Pool(1)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def owner(runtime: Runtime) -> Principal:
-    return runtime.studio.keys.authenticate(runtime.local_api_key())
-
-
 @pytest.fixture
 def yard(runtime: Runtime, owner: Principal) -> Dataset:
     return runtime.studio.datasets.get(owner, "yard")

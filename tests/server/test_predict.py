@@ -38,18 +38,6 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    opened = Pool(1)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def owner(runtime: Runtime) -> Principal:
-    return runtime.studio.keys.authenticate(runtime.local_api_key())
-
-
 @pytest.fixture
 def board(runtime: Runtime, owner: Principal) -> Dataset:
     return runtime.studio.datasets.create(owner, name="board")

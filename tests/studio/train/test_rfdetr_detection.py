@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from support.rf_detr import tiny_rf_detr
 
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra 'train' is not installed")
@@ -167,35 +168,7 @@ def test_losses_and_slopes_are_numbers_in_mixed_precision():
 
 
 def network(classes=5):
-    """A small one with the library's own transformer in windows; its input is a multiple of 24 pixels."""
-    torch.manual_seed(0)
-    backbone = transformers.RfDetrDinov2Config(
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        patch_size=12,
-        num_windows=2,
-        image_size=96,
-        out_indices=[2, 4],
-    )
-    config = transformers.RfDetrConfig(
-        backbone_config=backbone,
-        num_labels=classes,
-        d_model=32,
-        c2f_num_blocks=1,
-        decoder_layers=2,
-        decoder_ffn_dim=64,
-        decoder_self_attention_heads=2,
-        decoder_cross_attention_heads=4,
-        num_queries=20,
-        group_detr=3,
-    )
-    made = transformers.RfDetrForObjectDetection(config)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            # Heads that start at 0 would hide what differs.
-            parameter.add_(torch.randn_like(parameter) * 0.02)
-    return made.eval()
+    return tiny_rf_detr("RfDetrForObjectDetection", classes)
 
 
 def test_the_answers_are_those_of_the_library():
