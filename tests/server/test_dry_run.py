@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from support.pictures import jpeg, scene
 from support.ready_models import add_model
+from support.rehearsals import gathered, listed
 from support.training import fill
 
 from tintype_server.runtime import Runtime, everything
@@ -310,6 +311,11 @@ READY: dict[str, Callable[[World], dict[str, Any]]] = {
     "upload_image": lambda w: {"dataset_name": "signs", "file_path": str(w.folder / "new.jpg")},
     "verify_dataset": for_verify,
 }
+READY |= gathered("READY")
+OPERATIONS |= gathered("OPERATIONS")
+PRICES: dict[str, int] = {"train_pipeline": 30} | gathered("PRICES")
+DONE = gathered("DONE")
+NOT_UNDOABLE = {"purge_deleted", *listed("NOT_UNDOABLE")}
 
 
 @pytest.fixture(params=sorted(CHANGING))
@@ -332,7 +338,7 @@ def test_a_dry_run_changes_nothing_at_all(world: World, tool: str) -> None:
     price = {"credits": 0}
     if spec["credit_cost"]:
         price = {
-            "credits": 30 if tool == "train_pipeline" else 1,
+            "credits": PRICES.get(tool, 1),
             "operation": OPERATIONS.get(tool, "auto_annotate_prompt"),
             "sufficient": True,
             "credits_remaining": left,
@@ -346,7 +352,9 @@ def test_what_it_tells_is_what_the_live_call_does(world: World, tool: str) -> No
     affected = told["affected"]
     outcome = world.live(tool, arguments)
     done = world.runtime.studio.changes.of_call(world.owner, outcome.call_id)
-    if tool in {"auto_annotate_box", "auto_annotate_point"}:
+    if tool in DONE:
+        DONE[tool](world, told, outcome)
+    elif tool in {"auto_annotate_box", "auto_annotate_point"}:
         assert affected == [{"kind": "prompt.answered", "count": 1, "dataset": "signs", "name": "a.png"}]
         assert outcome.credits == told["price"]["credits"]
     elif tool == "auto_annotate_text":  # charged when something is found, which here need not be
@@ -398,7 +406,7 @@ def test_what_it_tells_is_what_the_live_call_does(world: World, tool: str) -> No
         assert [(a["kind"], a["count"], a.get("dataset")) for a in affected] == [
             (c.kind.value, c.count, c.dataset) for c in done
         ]
-        assert told["undoable"] is (tool != "purge_deleted")
+        assert told["undoable"] is (tool not in NOT_UNDOABLE)
         if told["undoable"]:
             world.live("undo_call", {"call_id": outcome.call_id})
 
@@ -430,6 +438,7 @@ def test_a_role_that_covers_is_let_in_and_no_other(world: World, tool: str) -> N
         "undo_session",
         "delete_image",
         "confirm_call",
+        *listed("OWN"),
     }  # what an owner did is not a member's
     for role, key in world.keys.items():
         if not role.covers(needed):
@@ -607,6 +616,7 @@ REFUSED: list[tuple[str, str, Callable[[World], dict[str, Any]]]] = [
     ("upload_image", "file_not_found", lambda w: file(w, "nothing.jpg")),
     ("upload_image", "invalid_image", lambda w: file(w, "note.jpg")),
     ("upload_image", "invalid_name", lambda w: file(w, "new.jpg", folder_path="/a#b")),
+    *listed("REFUSED"),
 ]
 
 
