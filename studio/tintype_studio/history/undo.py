@@ -18,7 +18,9 @@ from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tintype_studio.history import dependents
 from tintype_studio.history.changes import OF_MODELS, PURGED, Kind
 from tintype_studio.history.dependents import batches
-from tintype_studio.history.inverses import INVERSES, Step, revisions_of
+from tintype_studio.history.inverse_annotations import revisions_of
+from tintype_studio.history.inverses import INVERSES
+from tintype_studio.history.step import Step
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import printable
