@@ -7,6 +7,8 @@ check: ## format, lint, types, registry drift
 	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy && $(PY) -m tintype_server registry check
 test: ## all tests
 	$(PY) -m pytest -n auto --dist loadfile
+sdk: ## the published SDK, which tests/sdk asks
+	cd tests && ../$(PY) -c "from support.sdk import installed; print(installed())"
 registry: ## write registry.json and docs/tools.md
 	$(PY) -m tintype_server registry export
 demo: ## the main job, end to end
@@ -18,4 +20,4 @@ ci: ## what CI runs
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-.PHONY: install check test registry demo bench ci help
+.PHONY: install check test sdk registry demo bench ci help

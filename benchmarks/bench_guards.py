@@ -4,9 +4,13 @@
 
 In one process, on SQLite in a temporary folder. A call through the dispatcher is timed in turns with the
 same tool's handler called bare, outside of any call, so that no change is logged either; the difference of
-the medians is what the guards add. The paid tool works for no time at all; beside it stands one durable
+the medians is what the guards add, by the clock and in processor time of the thread. Requests are made
+beforehand, which is a door's work. The paid tool works for no time at all; beside it stands one durable
 commit of one row, the least that anything paid for can do. Beside all stands a bare echo call on the SDK
 over HTTP, in the same run.
+
+After them in the same run, the floor: the rows of the save, written by hand with nothing but ``sqlite3``
+(``guards_floor``), so that one sees what of the guards' time is the disk's and SQLite's own.
 
 Then 64 threads make paid calls with 8 keys, in turns with the same calls through the same guards without
 the ledger; afterwards the books are checked to the last credit.
@@ -21,7 +25,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +45,7 @@ from _common import (
     milliseconds,
     print_result,
 )
+from guards_floor import HANDLER, Floor
 
 from tintype_server.dispatch import dispatcher as dispatching
 from tintype_server.dispatch.dispatcher import Dispatcher
@@ -58,6 +63,7 @@ from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
 
 KEYS, CALLERS = 8, 64
 MOST = 10**9
+KEYED = "write with an idempotency key"
 
 
 class PaidArgs(Args):
@@ -126,16 +132,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer calls")
     quick = parser.parse_args().quick
-    rounds, calls, load = (5, 60, 512) if quick else (15, 200, 4096)
+    rounds, calls, load = (4, 50, 512) if quick else (15, 200, 4096)
     with TemporaryDirectory(prefix="tintype-bench-") as folder:
         made = Bench(Path(folder) / "home")
         rows, ratios = added(made, rounds, calls)
+        floor_rows, floor_ratios = floor(made, Path(folder) / "floor.db", rounds, calls)
+        ratios |= floor_ratios
         bare = bare_call(300 if quick else 2000)
-        rows.append(["bare SDK call over HTTP", milliseconds(bare), "", ""])
-        ratios |= {f"{name}_of_bare": value / 1000 / bare for name, value in ratios.items()}
+        rows.append(["bare SDK call over HTTP", milliseconds(bare), "", "", ""])
+        of_bare = {f"{name}_of_bare": ms / 1000 / bare for name, ms in ratios.items() if "added_ms" in name}
         rate_rows, rates = throughput(made, 3 if quick else 7, load)
         made.runtime.close()
-    print_result("guards", ["call", "through the guards", "handler alone", "added"], rows, **ratios)
+    header = ["call", "through the guards", "handler alone", "added", "processor time added"]
+    print_result("guards", header, rows, **ratios, **of_bare)
+    print_result("floor", ["rows written by hand", "median", "added", "processor time added"], floor_rows)
     print_result(
         "ledger", [f"{CALLERS} callers, {KEYS} keys", "calls per second", "ratio"], rate_rows, **rates
     )
@@ -145,8 +155,6 @@ def added(made: Bench, rounds: int, calls: int) -> tuple[list[list[str]], dict[s
     """Median milliseconds that the guards add to each kind of call."""
     studio, owner = made.studio, made.owner
     save = {"image_uuid": made.image.id, "annotations": made.annotations}
-    get_dataset, read = made.registry.get("get_dataset"), {"name": "bench"}
-    args = get_dataset.args.model_validate(read)
 
     class Bare:
         principal, studio = owner, made.studio
@@ -157,46 +165,99 @@ def added(made: Bench, rounds: int, calls: int) -> tuple[list[list[str]], dict[s
 
     bare_call: Any = Bare()
 
-    def bare_read() -> None:
-        get_dataset.handler(args, bare_call).model_dump(mode="json", exclude_none=True)
+    def bare(tool: str, arguments: dict[str, Any]) -> Callable[[object], object]:
+        spec = made.registry.get(tool)
+        args = spec.args.model_validate(arguments)
 
-    def bare_save() -> None:
-        studio.documents.save(owner, made.image.id, made.document)
+        def work(_request: object) -> None:
+            answer: Any = spec.handler(args, bare_call)
+            answer.model_dump(mode="json", exclude_none=True)
 
-    def bare_commit() -> None:
+        return work
+
+    def bare_commit(_request: object) -> None:
         # SQLite writes nothing for an update that changes nothing.
         with studio.database.write() as connection:
             one_row.run(connection, {"more": next(numbers)})
 
     numbers = itertools.count()
     one_row = Prepared(sa.update(accounts).values(monthly_allowance=sa.bindparam("more")))
-    kinds: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "read": (lambda: made.dispatch(made.request("get_dataset", read)), bare_read),
-        "write": (lambda: made.dispatch(made.request("save_annotations", save)), bare_save),
-        "write with an idempotency key": (
-            lambda: made.dispatch(made.request("save_annotations", save, idempotency_key=str(uuid.uuid4()))),
+    bare_save = bare("save_annotations", save)
+    kinds: dict[str, tuple[Callable[[], Request], Callable[[object], object]]] = {
+        "read": (
+            lambda: made.request("get_dataset", {"name": "bench"}),
+            bare("get_dataset", {"name": "bench"}),
+        ),
+        "write": (lambda: made.request("save_annotations", save), bare_save),
+        KEYED: (
+            lambda: made.request("save_annotations", save, idempotency_key=str(uuid.uuid4())),
             bare_save,
         ),
-        "paid": (lambda: made.dispatch(made.request("run_paid", {})), bare_commit),
+        "paid": (lambda: made.request("run_paid", {}), bare_commit),
     }
     rows, ratios = [], {}
-    for name, pair in kinds.items():
-        times: tuple[list[float], list[float]] = ([], [])
-        for round_number in range(rounds + 1):
-            for work, kept in zip(pair, times, strict=True):
-                measured = [timed(work) for _ in range(calls)]
-                kept.extend(measured if round_number else ())
-        ours, bare = median(times[0]), median(times[1])
-        ratios[f"added_ms_{name.replace(' ', '_')}"] = (ours - bare) * 1000
-        rows.append([name, milliseconds(ours), milliseconds(bare), milliseconds(ours - bare)])
+    for name, (request, alone) in kinds.items():
+        through, without = Timed(made.dispatch), Timed(alone)
+        in_turns([through, without], request, rounds, calls)
+        ours, theirs = through.medians(), without.medians()
+        more = [a - b for a, b in zip(ours, theirs, strict=True)]
+        ratios |= figures("added", name, more)
+        rows.append([name, *map(milliseconds, (ours[0], theirs[0], *more))])
     return rows, ratios
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def floor(made: Bench, file: Path, rounds: int, calls: int) -> tuple[list[list[str]], dict[str, float]]:
+    """Median milliseconds of a save's rows when they are written by hand, to a copy of the database."""
+    save = {"image_uuid": made.image.id, "annotations": made.annotations}
+    made.dispatch(made.request("save_annotations", save, idempotency_key=str(uuid.uuid4())))
+    by_hand = Floor(made.runtime.settings.home / "tintype.db", file)
+    steps = {name: Timed(lambda _nothing, write=write: write()) for name, write in by_hand.steps}
+    in_turns(list(steps.values()), lambda: None, rounds, calls)
+    by_hand.close()
+    least = steps[HANDLER].medians()
+    rows, ratios = [], {}
+    for name, timed in steps.items():
+        hand = timed.medians()
+        more = [a - b for a, b in zip(hand, least, strict=True)]
+        ratios |= figures("floor", name, more)
+        rows.append([name, *map(milliseconds, (hand[0], *more))])
+    return rows, ratios
+
+
+def figures(what: str, name: str, seconds: Sequence[float]) -> dict[str, float]:
+    """Milliseconds by the clock and of the processor, for programs."""
+    name = name.replace(" ", "_")
+    return {f"{what}_ms_{name}": seconds[0] * 1000, f"{what}_cpu_ms_{name}": seconds[1] * 1000}
+
+
+def in_turns(works: Sequence[Timed], make: Callable[[], object], rounds: int, calls: int) -> None:
+    """Do all in turns, in alternating order: who comes after another finds the processor's caches cold."""
+    for number in range(rounds + 1):
+        for timed in works if number % 2 else reversed(works):
+            timed.run([make() for _ in range(calls)], keep=number > 0)
+
+
+class Timed:
+    """Something that is done with a request, and how long that took."""
+
+    def __init__(self, work: Callable[[Any], object]) -> None:
+        self._work = work
+        self._wall: list[float] = []
+        self._thread: list[float] = []
+
+    def run(self, requests: Sequence[object], *, keep: bool) -> None:
+        """Do it once with each request."""
+        for request in requests:
+            thread, started = time.thread_time(), time.perf_counter()
+            self._work(request)
+            ended, thread_ended = time.perf_counter(), time.thread_time()
+            if keep:
+                self._wall.append(ended - started)
+                self._thread.append(thread_ended - thread)
+
+    def medians(self) -> tuple[float, float]:
+        """Seconds by the clock and of the processor."""
+        return median(self._wall), median(self._thread)
 
 
 def bare_call(calls: int) -> float:

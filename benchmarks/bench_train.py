@@ -2,19 +2,26 @@
 
     python benchmarks/bench_train.py [--quick] [--pipeline yolox] [--seconds 120] [--images 200] [--size N]
         [--peer PIPELINE] [--config JSON] [--curve]
+    python benchmarks/bench_train.py --speed [--pipeline yolox | --pipeline all] [--rounds 200]
 
 Pictures are those of ``signs.py`` with three kinds of signs; test pictures are never trained on. Time is
 that of training, with validation and checkpoints. ``--peer`` trains another pipeline on the same pictures for
 the same time and reports it beside (for detection, ``rfdetr_detection``: RF-DETR of transformers). A
-classifier gets the squares around the signs. Needs the extra ``train``.
+classifier gets the squares around the signs. ``--speed`` trains nothing: it asks random networks about one
+picture, torch and ONNX Runtime by turns, with as many threads. Torch is asked in its plain layout, as it
+validates here (pixels channels last), and in its fastest (weights, too). Needs the extra ``train``.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import importlib
+import io
 import json
 import os
 import platform
+import statistics
 import tempfile
 import time
 import zipfile
@@ -27,6 +34,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from scenes import Image, _background, _camera, _clutter
 from signs import NAMES, _put
 
@@ -36,12 +44,18 @@ from tintype_studio.formats.base import ExportClass, ExportItem
 from tintype_studio.formats.pictograph import PictographWriter
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.polygons import mask_to_polygon
-from tintype_studio.vision.train.config import read_config
+from tintype_studio.vision.tasks import Signature
+from tintype_studio.vision.train.config import TrainConfig, read_config
+from tintype_studio.vision.train.export_onnx import export, onnx_answer
 from tintype_studio.vision.train.pipelines import PIPELINES, pipeline_of
+from tintype_studio.vision.train.protocol import Trainer
 from tintype_studio.vision.train.session import EpochReport, Finished, Order, epoch, finish, prepare
+from tintype_studio.vision.train.validate import torch_answer
 
 KINDS = 3
 SEEDS = {"train": 0, "val": 100_000, "test": 200_000}
+ROUNDS, WARM = 100, 5
+"""In which torch and ONNX Runtime are asked by turns, and those before that do not count."""
 OUTLINE = 0.7
 """Pixels that a polygon may be off its mask."""
 
@@ -55,6 +69,8 @@ class Outcome:
     reports: list[EpochReport]
     wall: float
     cpu: float
+    speed: dict[str, float]
+    """Of ``by_turns``."""
 
     def row(self) -> dict[str, Any]:
         last, metrics = self.reports[-1], self.finished.metrics
@@ -72,8 +88,7 @@ class Outcome:
             "data_share": round(sum(r.data_share * r.seconds for r in self.reports) / seconds, 3),
             "peak_memory_mb": round(last.peak_memory_bytes / 1e6),
             "parameters": self.finished.parameters,
-            "onnx_speedup": self.finished.onnx_check["speedup"],
-            "onnx_ms": self.finished.onnx_check["onnx_ms"],
+            **self.speed,
             "onnx_difference": self.finished.onnx_check["max_difference"],
             "onnx_metric_off": abs(
                 self.finished.onnx_check["metric_onnx"] - self.finished.onnx_check["metric_torch"]
@@ -83,7 +98,7 @@ class Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pipeline", default="yolox", choices=list(PIPELINES))
+    parser.add_argument("--pipeline", default="yolox", choices=[*PIPELINES, "all"])
     parser.add_argument("--peer", choices=list(PIPELINES), help="train this one too, for the same time")
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--images", type=int, default=200, help="to train on")
@@ -91,7 +106,15 @@ def main() -> None:
     parser.add_argument("--config", default="{}", help="JSON for the training's configuration")
     parser.add_argument("--quick", action="store_true", help="40 pictures, 12 seconds")
     parser.add_argument("--curve", action="store_true", help="print each epoch")
+    parser.add_argument("--speed", action="store_true", help="only ask torch and ONNX Runtime, by turns")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often, for --speed")
     chosen = parser.parse_args()
+    if chosen.speed:
+        names = list(PIPELINES) if chosen.pipeline == "all" else [chosen.pipeline]
+        _print([speed_of_random(name, chosen.rounds) for name in names])
+        return
+    if chosen.pipeline == "all":
+        parser.error("all goes with --speed")
     if chosen.quick:
         chosen.images, chosen.seconds = 40, min(chosen.seconds, 12.0)
         chosen.size = chosen.size or 160
@@ -107,18 +130,22 @@ def main() -> None:
             if chosen.size:
                 raw["image_size"] = chosen.size
             outcomes.append(run(pipeline, export, folder, raw, chosen.seconds, curve=chosen.curve))
-    rows = [each.row() for each in outcomes]
-    for key in rows[0]:
-        print(f"{key:20}" + "".join(f"{_cell(row.get(key)):>18}" for row in rows))
     curve = {f"mAP_50_at_{s}s": value for s, value in _curve(outcomes[0]).items()}
+    _print([each.row() for each in outcomes], curve)
+
+
+def _print(rows: list[dict[str, Any]], more: dict[str, float] | None = None) -> None:
+    for key in rows[0]:
+        print(f"{key:22}" + "".join(f"{_cell(row.get(key)):>21}" for row in rows))
     print(
         json.dumps(
             {
                 "benchmark": "train",
                 **rows[0],
-                **curve,
-                "peer": rows[1] if len(rows) > 1 else None,
+                **(more or {}),
+                "peer": rows[1] if len(rows) == 2 else rows[1:] or None,
                 "cores": os.cpu_count(),
+                "threads": torch.get_num_threads(),
                 "python": platform.python_version(),
                 "versions": {p: version(p) for p in ("torch", "onnxruntime", "transformers")},
             }
@@ -170,7 +197,87 @@ def run(
             )
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert checkpoint is not None
-    return Outcome(pipeline, finish(order, checkpoint), reports, wall, cpu)
+    finished = finish(order, checkpoint)
+    return Outcome(
+        pipeline, finished, reports, wall, cpu, speed_of_trained(pipeline, config, finished, order)
+    )
+
+
+def speed_of_trained(
+    pipeline: str, config: TrainConfig, finished: Finished, order: Order
+) -> dict[str, float]:
+    """Of a trained network, with what its training has stored."""
+    blobs = Blobs(order.blob_url)
+    trainer, signature = _trainer(pipeline), Signature.from_json(finished.signature)
+    module = trainer.build(signature, config).module
+    kept = torch.load(io.BytesIO(blobs.get(finished.checkpoint.sha256)), weights_only=True)
+    module.load_state_dict(kept["state_dict"])
+    return by_turns(trainer, module, blobs.get(finished.onnx.sha256), signature.image_size, ROUNDS)
+
+
+def speed_of_random(pipeline: str, rounds: int) -> dict[str, Any]:
+    """Of a network of random numbers at the pipeline's own size: it does the same work."""
+    trainer, (config, _) = _trainer(pipeline), read_config(pipeline_of(pipeline), {})
+    signature = trainer.signature(NAMES[:KINDS], config)
+    torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    module = trainer.build(signature, config).module
+    exported = export(trainer.exportable(module), signature, _noise(4, signature.image_size))
+    return {
+        "pipeline": pipeline,
+        **by_turns(trainer, module, exported.data, signature.image_size, rounds),
+        "onnx_difference": exported.difference,
+    }
+
+
+def by_turns(
+    trainer: Trainer, module: torch.nn.Module, data: bytes, size: int, rounds: int
+) -> dict[str, float]:
+    """Medians of many rounds, in each of which all are asked: what else the machine does meets all alike."""
+    asked, fast = trainer.exportable(module).eval(), copy.deepcopy(module)
+    fastest = trainer.exportable(fast.to(memory_format=torch.channels_last)).eval()
+    image = _noise(1, size)
+
+    def plain() -> list[Any]:
+        with torch.inference_mode():
+            return [each.numpy() for each in asked(torch.from_numpy(image))]
+
+    cpu = torch.device("cpu")
+    ways = {
+        "torch": partial(torch_answer(asked, cpu), image),
+        "torch_plain": plain,
+        "torch_fastest": partial(torch_answer(fastest, cpu), image),
+        "onnx": partial(onnx_answer(data), image),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + WARM):
+        for name, ask in ways.items():
+            started = time.perf_counter()
+            ask()
+            if number >= WARM:
+                seconds[name].append(time.perf_counter() - started)
+    medians = {f"{name}_ms": round(statistics.median(taken) * 1000, 2) for name, taken in seconds.items()}
+    onnx = seconds.pop("onnx")
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(taken, onnx, strict=True))
+        for name, taken in seconds.items()
+    }
+    return {
+        **medians,
+        "onnx_speedup": round(ratios["torch"], 2),
+        "beside_plain": round(ratios["torch_plain"], 2),
+        "beside_fastest": round(ratios["torch_fastest"], 2),
+    }
+
+
+def _trainer(pipeline: str) -> Trainer:
+    module, _, name = pipeline_of(pipeline).trainer.partition(":")
+    made: Trainer = getattr(importlib.import_module(module), name)()
+    return made
+
+
+def _noise(count: int, size: int) -> Any:
+    return np.random.default_rng(0).uniform(0, 255, (count, 3, size, size)).astype(np.float32)
 
 
 def make_export(folder: Path, blobs: Blobs, counts: dict[str, int], *, most: int) -> str:

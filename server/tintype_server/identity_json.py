@@ -55,6 +55,7 @@ def organization_json(organization: Organization) -> dict[str, Any]:
         "max_images": organization.limits.max_images,
         "max_storage_bytes": organization.limits.max_storage_bytes,
         "created_at": _time(organization.created_at),
+        "updated_at": _time(organization.updated_at),
     }
 
 

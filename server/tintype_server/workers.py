@@ -51,6 +51,10 @@ class Workers:
             await self._in_thread(partial(self._keep, parcels), request.cancelled)
         return outcome
 
+    async def do(self, work: Callable[[], T]) -> T:
+        """Run something short that is no call, such as a lookup before one."""
+        return await self._in_thread(work, threading.Event())
+
     def _keep(self, parcels: list[Packed]) -> None:
         for packed in parcels:
             self._runtime.studio.results.keep(packed)

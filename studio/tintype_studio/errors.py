@@ -55,6 +55,8 @@ class TintypeError(Exception):
         self.fix = fix or self.default_fix
         self.retryable = self.default_retryable if retryable is None else retryable
         self.details = details or {}
+        self.call_id: str | None = None
+        """The call that it ended, once that is known: what the audit trail has it under."""
 
     def as_dict(self) -> dict[str, Any]:
         """The one visible shape: ``{code, message, fix, retryable, details?}``."""

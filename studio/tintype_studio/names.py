@@ -69,6 +69,18 @@ def clean_folder(folder: str) -> str:
     return cleaned
 
 
+def clean_text(text: str, what: str, *, max_length: int) -> str:
+    """Validate a line of text that is shown and never an address; returned in NFC, without outer spaces."""
+    text = unicodedata.normalize("NFC", text).strip()
+    if len(text) > max_length:
+        problem = f"is longer than {max_length} characters"
+    elif any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
+        problem = "contains a control character or a broken character"
+    else:
+        return text
+    raise InvalidInput(f"{what} {problem}.", code="invalid_name", fix="Use one short line of text.")
+
+
 def printable(text: str) -> str:
     """Text that can always be encoded: lone surrogates become ``?``."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 from tintype_studio.annotations.classes import Classes
 from tintype_studio.annotations.documents import Documents
+from tintype_studio.annotations.removal import Removal
 from tintype_studio.annotations.review import Review
 from tintype_studio.approvals.service import Approvals
+from tintype_studio.catalog.batch import Batch
 from tintype_studio.catalog.bin import RecycleBin
 from tintype_studio.catalog.datasets import Datasets
 from tintype_studio.catalog.ingest import Ingest
@@ -37,6 +39,7 @@ from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.migrate import migrate
 from tintype_studio.storage.signing import Signer, load_secret
+from tintype_studio.storage.uploads import Uploads
 from tintype_studio.training.models import Models
 from tintype_studio.training.service import Training
 from tintype_studio.vision.detect.chain import Detectors, DetectorSettings
@@ -83,6 +86,7 @@ class Studio:
         migrate(self.database, home / "migrate.lock")
         ensure_local_organization(self.database, self.signer, home)
         self.blobs = Blobs(workspace.blob_url or str(home / "blobs"))
+        self.uploads = Uploads(self.blobs, self.signer, scratch)
 
         self.later = Later()
         self.keys = Keys(self.database, self.signer)
@@ -95,6 +99,7 @@ class Studio:
             self.database, self.blobs, self.samples, home / "search", model=workspace.embedder_model
         )
         self.ingest = Ingest(self.database, self.blobs, self.samples, self.search.indexer.uploading)
+        self.batch = Batch(self.database, self.datasets, self.search.indexer.uploading)
         self.classes = Classes(self.database, self.datasets)
         self.documents = Documents(self.database, self.samples)
         self.exports = Exports(
@@ -117,6 +122,7 @@ class Studio:
             DetectorSettings(workspace.detector_model, workspace.vision_api, workspace.vision_model),
             self.models,
         )
+        self.removal = Removal(self.database, self.datasets)
         self.review = Review(self.database, self.samples, self.documents)
         self.recycle_bin = RecycleBin(self.database, self.blobs)
         self.changes = Changes(self.database)
@@ -144,6 +150,7 @@ class Studio:
         self.approvals.sweep()
         self.rate_limits.sweep()
         self.recycle_bin.sweep()
+        self.uploads.sweep()
         self.training.settle()
         self.jobs.sweep()
         self.liveness.sweep()

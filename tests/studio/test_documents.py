@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from tintype_studio.annotations.geometry import AnnotationList
 from tintype_studio.catalog.datasets import Dataset
-from tintype_studio.catalog.samples import Sample
+from tintype_studio.catalog.samples import Sample, Status, add_to_counters
 from tintype_studio.errors import InvalidInput, NotFound
 from tintype_studio.identity.keys import Principal
-from tintype_studio.storage.tables import annotation_revisions
+from tintype_studio.storage.tables import annotation_revisions, samples
 from tintype_studio.studio import Studio
 
 MIXED = [
@@ -103,6 +103,23 @@ def test_the_status_follows_the_count(studio: Studio, owner: Principal, sample: 
         assert saved.status == studio.samples.get(owner, sample.id).status
         statuses.append(saved.status.value)
     assert statuses == ["complete", "new", "complete"]
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_saving_nothing_where_nothing_was_leaves_the_status(
+    studio: Studio, owner: Principal, sample: Sample, boxes: Any, check_counters: Any, status: Status
+) -> None:
+    with studio.database.write() as connection:
+        connection.execute(sa.update(samples).values(status=status.value))
+        add_to_counters(connection, sample.dataset_row_id, completed=int(status is Status.COMPLETE))
+    for _ in range(2):
+        assert studio.documents.save(owner, sample.id, []).status is status
+        assert studio.samples.get(owner, sample.id).status is status
+        completed = studio.datasets.get(owner, "signs").completed_image_count
+        assert completed == (status is Status.COMPLETE)
+    assert studio.documents.save(owner, sample.id, boxes(1)).status is Status.COMPLETE
+    assert studio.documents.save(owner, sample.id, []).status is Status.NEW
+    check_counters(studio, owner, "signs")
 
 
 def test_a_refused_save_changes_nothing(

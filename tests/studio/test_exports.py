@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -10,17 +11,21 @@ import zipfile
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from support.pictures import jpeg
 
 from tintype_studio.annotations.geometry import ANNOTATIONS
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import Sample
-from tintype_studio.errors import Cancelled, Conflict, InvalidInput, NotFound
+from tintype_studio.errors import Cancelled, Conflict, InvalidInput, NotFound, Unavailable
+from tintype_studio.exports import service
 from tintype_studio.exports.service import Export, ExportOptions
+from tintype_studio.formats import WRITERS
 from tintype_studio.identity.keys import Principal
+from tintype_studio.storage.tables import exports
 from tintype_studio.studio import Studio
 
-FORMATS = ["pictograph", "coco", "yolo"]
+FORMATS = list(WRITERS)
 
 
 @pytest.fixture
@@ -57,36 +62,36 @@ def stop(*_: object) -> None:
     raise Cancelled("The caller went away.")
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_an_export_is_completed_and_its_bytes_match_its_digest(
-    studio: Studio, owner: Principal, images: list[Sample], kind: str
+def test_an_export_of_each_format_is_completed_and_its_bytes_match_its_digest(
+    studio: Studio, owner: Principal, images: list[Sample]
 ) -> None:
-    export = create(studio, owner, format=kind)
-    assert (export.status, export.format, export.error_message) == ("completed", kind, None)
-    assert (export.image_count, export.annotation_count) == (2, 4)
-    assert export.completed_at is not None
-    opened, chunks = studio.exports.open(owner, "signs", "first")
-    data = b"".join(chunks)
-    assert opened == export
-    assert (hashlib.sha256(data).hexdigest(), len(data)) == (export.sha256, export.file_size)
-    assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
+    for kind in FORMATS:
+        export = create(studio, owner, kind, format=kind)
+        assert (export.status, export.format, export.error_message) == ("completed", kind, None)
+        assert (export.image_count, export.annotation_count) == (2, 4)
+        assert export.completed_at is not None
+        opened, chunks = studio.exports.open(owner, "signs", kind)
+        data = b"".join(chunks)
+        assert opened == export
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (export.sha256, export.file_size)
+        assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
 
 
-@pytest.mark.parametrize("kind", FORMATS)
 def test_the_images_inside_are_the_uploaded_bytes(
-    studio: Studio, owner: Principal, images: list[Sample], picture: Any, kind: str
+    studio: Studio, owner: Principal, images: list[Sample], picture: Any
 ) -> None:
-    create(studio, owner, format=kind)
-    archive = read(studio, owner)
-    pictures = {archive.read(n) for n in archive.namelist() if n.endswith(".jpg")}
-    assert pictures == {picture(0), picture(1)}
+    for kind in FORMATS:
+        create(studio, owner, kind, format=kind)
+        archive = read(studio, owner, kind)
+        pictures = {archive.read(n) for n in archive.namelist() if n.endswith(".jpg")}
+        assert pictures == {picture(0), picture(1)}
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_images_can_be_left_out(studio: Studio, owner: Principal, images: list[Sample], kind: str) -> None:
-    export = create(studio, owner, format=kind, include_images=False)
-    assert export.image_count == 2
-    assert not [n for n in read(studio, owner).namelist() if n.endswith(".jpg")]
+def test_images_can_be_left_out(studio: Studio, owner: Principal, images: list[Sample]) -> None:
+    for kind in FORMATS:
+        export = create(studio, owner, kind, format=kind, include_images=False)
+        assert export.image_count == 2
+        assert not [n for n in read(studio, owner, kind).namelist() if n.endswith(".jpg")]
 
 
 @pytest.mark.parametrize(
@@ -190,75 +195,72 @@ def test_many_threads_that_want_one_name_make_one_export(
     assert sorted(outcomes) == ["completed"] + ["export_exists"] * 7
 
 
-def test_a_stopped_build_is_failed_and_its_name_can_be_used_again(
-    studio: Studio, owner: Principal, images: list[Sample]
-) -> None:
+def test_of_a_stopped_build_nothing_is_left(studio: Studio, owner: Principal, images: list[Sample]) -> None:
+    before = set(studio.blobs.digests())
     with pytest.raises(Cancelled):
         create(studio, owner, progress=stop)
-    failed = studio.exports.get(owner, "signs", "first")
-    assert (failed.status, failed.error_message, failed.sha256) == ("failed", "The caller went away.", None)
+    assert statuses(studio, owner) == {}
     assert list((studio.home / "tmp").iterdir()) == []
+    assert set(studio.blobs.digests()) == before
     assert create(studio, owner).status == "completed"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    studio: Studio, owner: Principal, images: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "/secret/path")
+
+    with pytest.raises(Unavailable) as caught:
+        create(studio, owner, progress=full)
+    assert caught.value.code == "storage_failed"
+    assert "secret" not in caught.value.message
+    assert statuses(studio, owner) == {}
+
+
+def test_the_build_ends_before_the_transaction_begins(
+    studio: Studio, owner: Principal, images: list[Sample]
+) -> None:
+    """Others write while an export is built inside a call's unit of work."""
+    written: list[str] = []
+
+    def progress(*_: object) -> None:
+        writer = threading.Thread(
+            target=lambda: written.append(studio.datasets.create(owner, name=f"d{len(written)}").name)
+        )
+        writer.start()
+        writer.join(5)
+
+    with studio.database.unit_of_work():
+        create(studio, owner, progress=progress)
+        assert written == ["d0", "d1"]
     assert statuses(studio, owner) == {"first": "completed"}
 
 
-def test_a_defect_during_the_build_is_recorded_without_its_text(
-    studio: Studio, owner: Principal, images: list[Sample]
-) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("/secret/path")
-
-    with pytest.raises(RuntimeError):
-        create(studio, owner, progress=fail)
-    assert studio.exports.get(owner, "signs", "first").error_message == "The build was stopped."
-
-
-def test_a_failed_export_cannot_be_opened(studio: Studio, owner: Principal, images: list[Sample]) -> None:
-    with pytest.raises(Cancelled):
-        create(studio, owner, progress=stop)
-    with pytest.raises(Conflict) as caught:
-        studio.exports.open(owner, "signs", "first")
-    assert (caught.value.code, caught.value.retryable) == ("export_not_ready", False)
-
-
-def test_an_export_can_be_seen_but_not_opened_while_it_is_built(
-    studio: Studio, owner: Principal, images: list[Sample]
-) -> None:
-    seen: list[Any] = []
-
-    def look(*_: object) -> None:
-        seen.append(statuses(studio, owner)["first"])
-        with pytest.raises(Conflict) as caught:
-            studio.exports.open(owner, "signs", "first")
-        seen.append(caught.value.retryable)
-
-    create(studio, owner, progress=look)
-    assert seen == ["processing", True] * 2
-
-
-BUILDS_AND_WAITS = """
+SAYS_WHO_IT_IS = """
 import sys, time
 from pathlib import Path
-from tintype_studio.exports.service import ExportOptions
-from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.studio import Studio, Workspace
 
-studio = Studio(Workspace(Path(sys.argv[1])))
-owner = studio.keys.authenticate(saved_api_key(studio.home))
-
-def progress(*_):
-    print("building", flush=True)
-    time.sleep(60)
-
-studio.exports.create(owner, dataset_name="signs", name="first", options=ExportOptions(), progress=progress)
+print(Studio(Workspace(Path(sys.argv[1]))).liveness.instance, flush=True)
+time.sleep(60)
 """
+
+
+def of_an_older_version(studio: Studio, owner: Principal, instance: str | None) -> None:
+    """The row of an export that a process builds in its call, as versions before this one wrote it."""
+    create(studio, owner)
+    with studio.database.write() as connection:
+        connection.execute(
+            sa.update(exports).values(status="processing", instance=instance, sha256=None, completed_at=None)
+        )
 
 
 def test_a_dead_processs_export_is_failed_at_the_next_start_and_a_living_ones_is_not(
     studio: Studio, owner: Principal, images: list[Sample], spawn: Any, open_studio: Any
 ) -> None:
-    child = spawn(BUILDS_AND_WAITS)
-    assert child.stdout.readline() == "building\n"
+    child = spawn(SAYS_WHO_IT_IS)
+    of_an_older_version(studio, owner, child.stdout.readline().strip())
     open_studio()
     assert statuses(studio, owner) == {"first": "processing"}
     child.kill()
@@ -267,30 +269,25 @@ def test_a_dead_processs_export_is_failed_at_the_next_start_and_a_living_ones_is
     failed = studio.exports.get(owner, "signs", "first")
     assert failed.status == "failed"
     assert "create it again" in (failed.error_message or "")
+    with pytest.raises(Conflict) as caught:
+        studio.exports.open(owner, "signs", "first")
+    assert (caught.value.code, caught.value.retryable) == ("export_not_ready", False)
     assert create(studio, owner).status == "completed"
+    assert statuses(studio, owner) == {"first": "completed"}
 
 
 def test_an_export_that_ends_while_a_starting_process_looks_at_it_stays_completed(
-    studio: Studio, owner: Principal, images: list[Sample], open_studio: Any, monkeypatch: pytest.MonkeyPatch
+    studio: Studio, owner: Principal, images: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    building, go_on = threading.Event(), threading.Event()
-
-    def progress(*_: object) -> None:
-        building.set()
-        go_on.wait(10)
-
-    builder = threading.Thread(target=lambda: create(studio, owner, progress=progress))
-    builder.start()
-    building.wait(10)
-    starting = open_studio()
+    of_an_older_version(studio, owner, "somebody")
 
     def ends_now(_instance: str) -> bool:
-        go_on.set()
-        builder.join()
+        with studio.database.write() as connection:
+            connection.execute(sa.update(exports).values(status="completed"))
         return True
 
-    monkeypatch.setattr(starting.liveness, "is_dead", ends_now)
-    starting.exports.fail_dead()
+    monkeypatch.setattr(studio.liveness, "is_dead", ends_now)
+    studio.exports.fail_dead()
     assert statuses(studio, owner) == {"first": "completed"}
 
 
@@ -343,6 +340,67 @@ def test_the_list_is_newest_first_and_paged(studio: Studio, owner: Principal, im
         create(studio, owner, f"e{n}", include_images=False)
     pages = [studio.exports.list(owner, limit=2, offset=offset) for offset in (0, 2, 4)]
     assert [[e.name for e in page] for page in pages] == [["e4", "e3"], ["e2", "e1"], ["e0"]]
+
+
+def test_the_list_can_be_of_one_dataset_and_of_one_status(
+    studio: Studio, owner: Principal, images: list[Sample]
+) -> None:
+    create(studio, owner)
+    studio.datasets.create(owner, name="other")
+    studio.exports.create(owner, dataset_name="other", name="second", options=ExportOptions())
+    of = studio.exports.list
+    assert [e.name for e in of(owner, dataset_name="signs")] == ["first"]
+    assert [e.name for e in of(owner, status="completed")] == ["second", "first"]
+    assert of(owner, status="failed") == []
+    with pytest.raises(NotFound) as caught:
+        of(owner, dataset_name="none")
+    assert caught.value.code == "dataset_not_found"
+
+
+def test_a_deleted_export_is_gone_with_its_bytes_and_its_name_is_free(
+    studio: Studio, owner: Principal, images: list[Sample]
+) -> None:
+    export = create(studio, owner)
+    assert export.sha256 is not None
+    twin = create(studio, owner, "other", format="coco")
+    assert studio.exports.delete(owner, "signs", "first").id == export.id
+    studio.recycle_bin.sweep()
+    assert not studio.blobs.exists(export.sha256)
+    assert twin.sha256 is not None
+    assert studio.blobs.exists(twin.sha256)
+    assert statuses(studio, owner) == {"other": "completed"}
+    for gone in (studio.exports.delete, studio.exports.get):
+        with pytest.raises(NotFound) as caught:
+            gone(owner, "signs", "first")
+        assert caught.value.code == "export_not_found"
+    create(studio, owner)
+    assert b"".join(studio.exports.open(owner, "signs", "first")[1])
+
+
+def test_nobody_elses_export_can_be_deleted(
+    studio: Studio, owner: Principal, stranger: Principal, images: list[Sample]
+) -> None:
+    create(studio, owner)
+    with pytest.raises(NotFound):
+        studio.exports.delete(stranger, "signs", "first")
+    assert statuses(studio, owner) == {"first": "completed"}
+
+
+def test_what_is_small(
+    studio: Studio, owner: Principal, images: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(**options: Any) -> bool:
+        return studio.exports.is_small(owner, "signs", ExportOptions(**options))
+
+    assert small()
+    monkeypatch.setattr(service, "SMALL_BYTES", 10)
+    assert not small()
+    assert small(include_images=False)
+    monkeypatch.setattr(service, "SMALL_IMAGES", 2)
+    assert small(include_images=False)  # of three images, two are complete
+    assert not small(include_images=False, status_filter="all")
+    with pytest.raises(InvalidInput):
+        small(class_filter=["tank"])
 
 
 @pytest.mark.parametrize(("status_filter", "steps"), [("all", [(1, 2), (2, 2)]), ("complete", [(1, 1)])])

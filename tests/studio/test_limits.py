@@ -25,7 +25,8 @@ from tintype_studio.identity.roles import Role
 from tintype_studio.identity.tiers import TIERS
 from tintype_studio.limits.concurrency import Concurrency
 from tintype_studio.limits.rate import SYNC_SECONDS, RateLimits
-from tintype_studio.storage.tables import organizations, rate_windows
+from tintype_studio.storage.tables import organizations
+from tintype_studio.storage.upkeep_tables import rate_windows
 from tintype_studio.studio import Studio
 
 NOON = datetime(2027, 5, 10, 12, tzinfo=UTC)

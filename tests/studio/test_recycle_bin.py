@@ -27,8 +27,8 @@ from tintype_studio.storage.tables import (
     metadata,
     sample_files,
     samples,
-    swept_blobs,
 )
+from tintype_studio.storage.upkeep_tables import swept_blobs
 from tintype_studio.studio import Studio
 
 

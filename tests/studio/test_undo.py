@@ -85,6 +85,22 @@ def declare_and_save(world: World, who: Principal) -> None:
     world.label(who, "b.jpg", world.boxes(2, "tram"))
 
 
+def rename(world: World, who: Principal) -> None:
+    world.studio.datasets.update(who, "signs", new_name="Schilder é")
+
+
+def rename_and_describe(world: World, who: Principal) -> None:
+    world.studio.datasets.update(
+        who, "signs", new_name="zeichen", description="d", annotation_types=["polygon", "bbox"]
+    )
+
+
+def remove_a_class(world: World, who: Principal) -> None:
+    """As a replacement of the list that leaves out what annotations use."""
+    world.studio.removal.unlisted(who, "signs", ["car", "tram"])
+    world.declare(who, "car", "tram")
+
+
 def do_all_sorts(world: World, who: Principal) -> None:
     world.add(who, "1.jpg")
     world.label(who, "1.jpg", world.boxes(2, "tram"))
@@ -112,6 +128,9 @@ DEEDS: list[Callable[[World, Principal], None]] = [
     learn_a_class,
     declare_classes,
     declare_and_save,
+    rename,
+    rename_and_describe,
+    remove_a_class,
     do_all_sorts,
     delete_and_replace,
 ]
@@ -196,6 +215,14 @@ LATER: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
     "the deletion of a dataset that was made": (
         create_dataset,
         lambda w, who: w.studio.datasets.delete(who, "new"),
+    ),
+    "a name over a name": (
+        rename,
+        lambda w, who: w.studio.datasets.update(who, "Schilder é", new_name="panneaux"),
+    ),
+    "the deletion of a dataset that was renamed": (
+        rename,
+        lambda w, who: w.studio.datasets.delete(who, "Schilder é"),
     ),
     "a class list over a class list": (
         declare_classes,

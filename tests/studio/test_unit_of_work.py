@@ -434,3 +434,19 @@ def test_a_glance_waits_for_no_writer_and_leaves_no_transaction(studio: Studio, 
     assert set(look()) == {"a", "b"}
     studio.datasets.create(owner, name="c")
     assert set(look()) == {"a", "b", "c"}
+
+
+def test_a_deed_in_memory_is_done_after_the_commit_and_only_then(studio: Studio, other: Studio) -> None:
+    done: list[str] = []
+    database = studio.database
+    database.after_commit(lambda: done.append("alone"))
+    with database.unit_of_work():
+        database.after_commit(lambda: done.append("unit"))
+        other.database.after_commit(lambda: done.append("another database"))
+        assert done == ["alone", "another database"]
+    with suppress(Conflict), database.unit_of_work():
+        database.after_commit(lambda: done.append("failed"))
+        raise Conflict("no")
+    with database.unit_of_work(rehearsal=True):
+        database.after_commit(lambda: done.append("rehearsed"))
+    assert done == ["alone", "another database", "unit"]

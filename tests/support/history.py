@@ -27,8 +27,9 @@ AWKWARD = [
 ]
 
 STATE = """
-    SELECT d.uuid, d.name, d.classes_declared, d.image_count, d.completed_image_count, d.annotation_count,
-        d.total_size, s.uuid, s.folder, s.filename, s.status, s.annotation_count,
+    SELECT d.uuid, d.name, d.description, d.annotation_types, d.classes_declared, d.image_count,
+        d.completed_image_count, d.annotation_count, d.total_size,
+        s.uuid, s.folder, s.filename, s.status, s.annotation_count,
         coalesce((SELECT r.document FROM annotation_revisions r WHERE r.sample_id = s.id
             ORDER BY r.revision DESC LIMIT 1), '[]')
     FROM datasets d LEFT JOIN samples s ON s.dataset_id = d.id AND s.deleted_at IS NULL

@@ -115,6 +115,9 @@ OURS_OF = {
     "get_training_status": {"epochs", "include_curves"},
     "list_models": {"status", "model_type", "dataset_name"},
     "download_model": {"format"},
+    "create_dataset": {"annotation_types", "classes"},
+    "delete_image": {"permanent"},
+    "list_exports": {"dataset_name", "status"},
 }
 """Further ones of single tools: what the seed documents of the workflow behind it, and ours."""
 

@@ -29,7 +29,7 @@ class Request:
     arguments: dict[str, Any]
     api_key: str | None
     door: str
-    """``stdio``, ``http``, ``sse``, ``dispatch``, ``toolkit`` or ``cli``."""
+    """``stdio``, ``http``, ``sse``, ``dispatch``, ``rest``, ``toolkit`` or ``cli``."""
     files: LocalFiles
     agent: str | None = None
     """Name and version that the client gave of itself."""
@@ -174,6 +174,10 @@ class Call(Protocol):
         idempotency_key: str | None = None,
     ) -> Outcome:
         """Run a further call for the same caller, through all guards."""
+
+    @property
+    def base_url(self) -> str | None:
+        """Absolute URL of this server; None when no HTTP server is there."""
 
     def blob_url(self, sha256: str, *, mime_type: str, filename: str) -> str | None:
         """A signed, absolute, expiring URL of a blob; None when no HTTP server is there."""

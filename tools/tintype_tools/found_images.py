@@ -40,10 +40,12 @@ class FoundImage(Result):
     virtual_folder_path: str
     similarity: float | None = None
     project_id: str | None = None
+    dataset_id: str | None = None
+    dataset_name: str | None = None
     image_auto_tags: AutoTags
 
     @classmethod
-    def of(cls, hit: Hit, *, with_project: bool = False) -> FoundImage:
+    def of(cls, hit: Hit, *, with_project: bool = False, with_dataset: bool = False) -> FoundImage:
         """From the platform's hit."""
         return cls(
             id=hit.sample.id,
@@ -53,6 +55,8 @@ class FoundImage(Result):
             virtual_folder_path=hit.sample.folder,
             similarity=hit.similarity,
             project_id=hit.project_id if with_project else None,
+            dataset_id=hit.dataset_id if with_dataset else None,
+            dataset_name=hit.dataset_name if with_dataset else None,
             image_auto_tags=AutoTags(
                 objects=hit.tags.objects,
                 scenes=hit.tags.scenes,

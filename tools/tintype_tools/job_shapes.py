@@ -11,9 +11,7 @@ from tintype_studio.jobs.job import Job
 from tintype_tools.spec import Result
 
 JobId = Annotated[str, Field(description="UUID of the job.", max_length=80)]
-WaitSeconds = Annotated[
-    int, Field(ge=0, le=300, description="Wait so long for the end; then the job goes on by itself.")
-]
+WaitSeconds = Annotated[int, Field(ge=0, le=300, description="Seconds to wait; then the job goes on.")]
 DEFAULT_WAIT = 45
 """Below the minute after which common clients give a call up."""
 

@@ -161,6 +161,7 @@ class ModelShape(Result):
     class_mapping: dict[str, str] | None = None
     dataset_name: str
     training_run_id: str
+    parent_model_id: str | None = None
     error_message: str | None = None
     onnx_size: int | None = None
     onnx_sha256: str | None = None
@@ -186,6 +187,7 @@ class ModelShape(Result):
             class_mapping=model.class_mapping or None,
             dataset_name=model.dataset_name,
             training_run_id=model.run_id,
+            parent_model_id=model.parent_model_id,
             error_message=model.error_message,
             onnx_size=model.onnx_size,
             onnx_sha256=model.onnx_sha256,

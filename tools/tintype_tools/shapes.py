@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field
 
-from tintype_studio.annotations.geometry import Annotation
+from tintype_studio.annotations.geometry import Annotation, Label
 from tintype_studio.annotations.review import Selection
-from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.datasets import Dataset, DatasetClass
 from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import InvalidInput
 from tintype_studio.exports.service import Export
 from tintype_studio.history.undo import Undone
 from tintype_tools.call import Call
-from tintype_tools.spec import Result
+from tintype_tools.spec import Args, Result
 
 DatasetName = Annotated[str, Field(description="The dataset's name.")]
 ImageId = Annotated[str, Field(description="UUID of the image.")]
 VirtualFolder = Annotated[
     str, Field(description="Virtual folder inside the dataset, such as /stop.", max_length=500)
 ]
+
+
+AnnotationType = Literal["bbox", "polygon", "polyline", "keypoint"]
+"""What an annotation can be."""
+
+
+class ClassArgs(Args):
+    """One class."""
+
+    name: Annotated[Label, Field(description="Class label, case-sensitive.")]
+    type: Annotated[AnnotationType | None, Field(description="Annotation type the class is meant for.")] = (
+        None
+    )
+    color: Annotated[
+        str | None, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="Drawing colour, #rrggbb.")
+    ] = None
+
+    def as_class(self) -> DatasetClass:
+        """As the platform has it."""
+        return DatasetClass(self.name, self.type, self.color)
 
 
 class ClassShape(Result):
@@ -46,6 +67,7 @@ class ImageShape(Result):
     file_size: int
     mime_type: str
     created_at: datetime
+    display_name: str | None = None
     image_url: str | None = None
 
     @classmethod
@@ -62,6 +84,7 @@ class ImageShape(Result):
             file_size=sample.file_size,
             mime_type=sample.mime_type,
             created_at=sample.created_at,
+            display_name=sample.display_name,
             image_url=call.blob_url(sample.sha256, mime_type=sample.mime_type, filename=sample.filename),
         )
 
@@ -73,6 +96,7 @@ class DatasetShape(Result):
     name: str
     description: str | None = None
     created_at: datetime
+    updated_at: datetime | None = None
     organization_id: str
     image_count: int
     completed_image_count: int
@@ -80,11 +104,28 @@ class DatasetShape(Result):
     total_size: int
     classes: list[ClassShape]
     classes_declared: bool
+    annotation_types: list[str] | None = None
+    archived_images: int | None = None
     images: list[ImageShape] | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, images: list[ImageShape] | None = None) -> DatasetShape:
-        """From the platform's dataset."""
+    def listed(cls, found: Sequence[Dataset], call: Call) -> list[DatasetShape]:
+        """From the platform's datasets, as a list tells them: briefly."""
+        in_bin = call.studio.datasets.in_bin(found)
+        return [cls.of(dataset, archived=in_bin[dataset.id]) for dataset in found]
+
+    @classmethod
+    def whole(cls, dataset: Dataset, call: Call, images: list[ImageShape] | None = None) -> DatasetShape:
+        """From the platform's dataset, with all that there is to tell."""
+        shape = cls.of(dataset, images, archived=call.studio.datasets.in_bin([dataset])[dataset.id])
+        shape.updated_at = dataset.updated_at
+        return shape
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, images: list[ImageShape] | None = None, *, archived: int = 0
+    ) -> DatasetShape:
+        """From the platform's dataset; ``archived`` counts images in the recycle bin."""
         return cls(
             id=dataset.id,
             name=dataset.name,
@@ -97,14 +138,19 @@ class DatasetShape(Result):
             total_size=dataset.total_size,
             classes=[ClassShape(name=c.name, type=c.type, color=c.color) for c in dataset.classes],
             classes_declared=dataset.classes_declared,
+            annotation_types=dataset.annotation_types,
+            archived_images=archived or None,
             images=images,
         )
 
 
 class ExportShape(Result):
-    """An export. ``file_size`` in bytes; ``notes`` say what the format could not hold."""
+    """An export. ``file_size`` in bytes; ``notes`` say what the format could not hold; ``job_id`` is the job
+    that builds it, if it was too large for the call.
+    """
 
     id: str
+    dataset_id: str
     dataset_name: str
     name: str
     format: str
@@ -119,6 +165,7 @@ class ExportShape(Result):
     annotation_count: int | None = None
     created_at: datetime
     completed_at: datetime | None = None
+    job_id: str | None = None
     download_url: str | None = None
 
     @classmethod
@@ -133,6 +180,7 @@ class ExportShape(Result):
             )
         return cls(
             id=export.id,
+            dataset_id=export.dataset_id,
             dataset_name=export.dataset_name,
             name=export.name,
             format=export.format,
@@ -147,6 +195,7 @@ class ExportShape(Result):
             annotation_count=export.annotation_count,
             created_at=export.created_at,
             completed_at=export.completed_at,
+            job_id=export.job_id,
             download_url=url,
         )
 

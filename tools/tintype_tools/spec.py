@@ -60,6 +60,8 @@ class Category(StrEnum):
     HISTORY = "History"
     GUARDRAILS = "Guardrails"
     RESULTS = "Results"
+    ORGANIZATION = "Organization"
+    API_KEYS = "API keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,10 @@ class ToolSpec(BaseModel):
     """
     plan: Callable[[Any, Call], Plan] | None = None
     """What a call would do, found with the lookups of its handler, without doing it."""
+    confidential: bool = False
+    """Whether the answer shows a secret, once. It is kept sealed where retries get it from, and never cut
+    and parked: it is short.
+    """
     quick_unless: frozenset[str] | None = None
     """For a read of a few rows by key: the arguments that make it longer than a fraction of a millisecond.
     Without one of them, an async door runs it where it stands instead of paying for a worker thread.

@@ -26,6 +26,7 @@ from tintype_server.dispatch.guards.validate import validate
 from tintype_server.dispatch.guards.wait import wait
 from tintype_server.dispatch.running import Guard, Next, RunningCall
 from tintype_server.settings import Settings
+from tintype_studio.errors import TintypeError
 from tintype_studio.studio import Studio
 from tintype_tools.call import Outcome, Request
 from tintype_tools.registry import Registry
@@ -65,7 +66,12 @@ class Dispatcher:
 
     def __call__(self, request: Request) -> Outcome:
         """Run one call; raises ``TintypeError`` when a guard or the tool refuses."""
-        return self._chain(RunningCall(request, self._studio, self._registry, self._settings, self))
+        call = RunningCall(request, self._studio, self._registry, self._settings, self)
+        try:
+            return self._chain(call)
+        except TintypeError as error:
+            error.call_id = call.id
+            raise
 
 
 def _step(guard: Guard, proceed: Next, call: RunningCall) -> Outcome:

@@ -12,9 +12,14 @@ from tintype_tools.spec import Effect, ToolSpec
 
 _WORDS: dict[str, str] = {
     Kind.DATASET_DELETED: "delete the dataset {name}",
+    Kind.DATASET_UPDATED: "change name or description of the dataset {name}",
     Kind.IMAGES_DELETED: "delete {count} of the images of {dataset}",
     Kind.MODEL_ARCHIVED: "delete the model {name}",
     Kind.PURGED: "remove for good what lies in the recycle bin",
+    "export.deleted": "remove the export {name} of {dataset} and its ZIP",
+    "member.removed": "remove the member {name} and switch off their keys",
+    "invite.revoked": "take back the invite of {name}",
+    "api_key.revoked": "switch off the API key {name}",
 }
 
 

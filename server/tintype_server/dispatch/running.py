@@ -26,6 +26,11 @@ SIGNED_URL_SECONDS = 3600
 SMALLEST_BUDGET = 300
 """Tokens. Below this the mark that says what was cut would not fit."""
 
+REST = "rest"
+"""The door of the REST dialect. Its callers are programs: nobody is there to read a question, and an answer
+that is cut has another shape.
+"""
+
 log = logging.getLogger("tintype")
 
 AtCommit = Callable[[sa.Connection, Outcome], Outcome]
@@ -124,7 +129,9 @@ class RunningCall:
 
     @property
     def token_budget(self) -> int:
-        """Response tokens; 0 for no cap. The key's own budget binds whatever the call asks for."""
+        """Response tokens; 0 for no cap. The key's own budget binds whatever an agent's call asks for."""
+        if self.request.door == REST:
+            return 0
         own = self.request.max_response_tokens
         budget = self.settings.max_response_tokens if own is None else own
         cap = self.principal.max_response_tokens
@@ -184,9 +191,14 @@ class RunningCall:
             )
         )
 
+    @property
+    def base_url(self) -> str | None:
+        """Absolute URL of this server, as set or as the caller reached it."""
+        return self.settings.base_url or self.request.base_url
+
     def blob_url(self, sha256: str, *, mime_type: str, filename: str) -> str | None:
         """A signed URL of a blob, valid for an hour, if this server is reachable over HTTP."""
-        base = self.settings.base_url or self.request.base_url
+        base = self.base_url
         if base is None:
             return None
         token = self.studio.signer.token(

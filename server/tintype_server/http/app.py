@@ -25,7 +25,9 @@ from tintype_server.http.limits import session_of, token_budget
 from tintype_server.http.metrics import MetricsRoute
 from tintype_server.http.streamable import Streamable
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
+from tintype_server.http.uploads import UploadRoutes
 from tintype_server.mcp.server import Caller, CallerOf, build_server
+from tintype_server.pictograph.app import Dialect
 from tintype_server.runtime import Runtime, configured_files
 from tintype_studio.errors import Internal, MethodNotAllowed, NotFound, TintypeError
 
@@ -67,10 +69,12 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
             Route(f"{API}/tools/", tools.registry),
             Route(f"{API}/_dispatch/{{tool}}", tools.dispatch, methods=["POST"]),
             Route("/_blob/{token}", blobs.download),
+            Route("/_upload/{token}", UploadRoutes(runtime).put, methods=["PUT"]),
             Route("/invites/{token}", invites.show, methods=["GET"]),
             Route("/invites/{token}", invites.accept, methods=["POST"]),
             *_metrics_routes(runtime),
             *_sse_routes(runtime, security),
+            Dialect(runtime),
         ]
     )
     app.add_exception_handler(TintypeError, _refused)

@@ -59,6 +59,8 @@ def rate_headers(window: Window) -> dict[str, str]:
 def refusal_headers(error: TintypeError) -> dict[str, str]:
     """What a refusal says in headers: how to authenticate, or when to try again."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.call_id is not None:
+        headers["X-Request-Id"] = error.call_id
     if "retry_after" in error.details:
         headers["Retry-After"] = str(error.details["retry_after"])
     return headers

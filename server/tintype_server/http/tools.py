@@ -6,12 +6,12 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
-import anyio
 import orjson
 from anyio import to_thread
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from tintype_server.http.connected import run_while_connected
 from tintype_server.http.credentials import api_key_of, error_body
 from tintype_server.http.limits import (
     deadline_seconds,
@@ -25,9 +25,9 @@ from tintype_server.runtime import Runtime, configured_files
 from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
 from tintype_studio import clock
-from tintype_studio.errors import Cancelled, InvalidInput, RateLimited, TintypeError, TooLarge, Unauthorized
+from tintype_studio.errors import InvalidInput, RateLimited, TintypeError, TooLarge, Unauthorized
 from tintype_studio.identity.keys import Principal
-from tintype_tools.call import Outcome, Request
+from tintype_tools.call import Request
 from tintype_tools.snapshot import as_registry_entry, load_snapshot
 from tintype_tools.toolkit import outcome_as_json
 
@@ -98,7 +98,7 @@ class ToolRoutes:
             deadline_seconds=deadline_seconds(request),
             trace=trace_context(request.headers),
         )
-        outcome = await self._run_while_connected(request, call)
+        outcome = await run_while_connected(self._workers, request, call)
         headers = {"X-Request-Id": outcome.call_id, "X-Credits-Charged": str(outcome.credits)}
         if outcome.replayed:
             headers["Idempotent-Replayed"] = "true"
@@ -133,28 +133,6 @@ class ToolRoutes:
         studio = self._runtime.studio
         principal = studio.keys.cached(api_key_of(request))
         return {} if principal is None else rate_headers(studio.rate_limits.window(principal))
-
-    async def _run_while_connected(self, request: HttpRequest, call: Request) -> Outcome:
-        """Run the call in a worker thread; a caller that hangs up cancels it."""
-        finished: list[Outcome | TintypeError] = []
-        async with anyio.create_task_group() as tasks:
-
-            async def watch() -> None:
-                while (await request.receive())["type"] != "http.disconnect":
-                    pass
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(watch)
-            try:
-                finished.append(await self._workers.run(call))
-            except TintypeError as error:
-                finished.append(error)
-            tasks.cancel_scope.cancel()
-        if not finished:
-            raise Cancelled("The caller hung up.")
-        if isinstance(finished[0], TintypeError):
-            raise finished[0]
-        return finished[0]
 
 
 def error_response(error: TintypeError) -> Response:

@@ -52,7 +52,8 @@ class Classes:
         self._datasets = catalog
 
     def declare(self, principal: Principal, name: str, classes: list[DatasetClass]) -> Dataset:
-        """Replace the class list. From then on, annotations may use only these names.
+        """Replace the class list. From then on, annotations may use only these names; with an empty list,
+        the dataset learns names from what is saved, as a new one does.
 
         A class that annotations still use cannot be left out: ``Conflict`` names it.
         """
@@ -74,7 +75,7 @@ class Classes:
                     code="class_in_use",
                     fix="Keep these classes in the list, or change the annotations first.",
                 )
-            replace_classes(connection, dataset.row_id, cleaned, declared=True)
+            replace_classes(connection, dataset.row_id, cleaned, declared=bool(cleaned))
             log_change(
                 connection,
                 principal,
@@ -85,7 +86,7 @@ class Classes:
                 count=len(cleaned),
                 detail={
                     "before": class_state(dataset.classes, declared=dataset.classes_declared),
-                    "after": class_state(cleaned, declared=True),
+                    "after": class_state(cleaned, declared=bool(cleaned)),
                 },
             )
             return self._datasets.get_in(connection, principal, name)

@@ -87,8 +87,8 @@ class Documents:
     ) -> Saved:
         """Replace an image's annotations with the given list.
 
-        The image becomes ``complete`` with at least one annotation and ``new`` with none. Class names
-        must be the dataset's; a dataset whose classes were never declared learns new names instead.
+        The image's status is then as ``status_after`` has it. Class names must be the dataset's; a dataset
+        whose classes were never declared learns new names instead.
         ``bulk`` is for calls that save many images: the log then has one line for all of a dataset.
         """
         document = [with_box(a) for a in annotations]
@@ -155,6 +155,17 @@ def newest_change(connection: sa.Connection, sample_row_id: int) -> datetime | N
     ).scalar()
 
 
+def status_after(sample: Sample, count: int) -> Status:
+    """The status of an image that had ``sample``'s annotations and now has ``count``.
+
+    With annotations it is ``complete``; when the last one is taken away, ``new``. An image that had none and
+    has none keeps the status that somebody gave it: ``complete`` then says that nothing is there to be seen.
+    """
+    if count:
+        return Status.COMPLETE
+    return Status.NEW if sample.annotation_count else sample.status
+
+
 def replace_document(
     connection: sa.Connection, principal: Principal, sample: Sample, text: str, count: int
 ) -> tuple[int, Status]:
@@ -164,7 +175,7 @@ def replace_document(
     """
     revision = _insert_revision(connection, principal, sample, text, count)
     count_classes(connection, sample.row_id, text)
-    status = Status.COMPLETE if count else Status.NEW
+    status = status_after(sample, count)
     connection.execute(
         sa.update(samples)
         .where(samples.c.id == sample.row_id)

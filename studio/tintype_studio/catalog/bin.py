@@ -147,7 +147,7 @@ class RecycleBin:
             exported = _where_in(connection, exports.c.sha256, exports.c.dataset_id, dataset_ids)
             _delete_in(connection, samples, sorted(images))
             # While the history still names the datasets, and when the doomed images are gone.
-            _mark_purged(
+            mark_purged(
                 connection,
                 {(row.dataset_id, row.deleted_call) for row in doomed}
                 | {(row.id, row.deleted_call) for row in whole},
@@ -169,7 +169,7 @@ class RecycleBin:
                         "datasets": purged.datasets,
                         "images": purged.images,
                         "size": purged.size,
-                        "digest": _digest([row.uuid for row in whole], images.values()),
+                        "digest": digest_of_purge([row.uuid for row in whole], images.values()),
                     },
                 )
         return purged
@@ -185,13 +185,13 @@ class RecycleBin:
         self._blobs.delete(sha256)
 
 
-def _digest(dataset_uuids: Iterable[str], image_uuids: Iterable[str]) -> str:
+def digest_of_purge(dataset_uuids: Iterable[str], image_uuids: Iterable[str]) -> str:
     """SHA-256 (hex) that stands for exactly these datasets and images, in any order."""
     names = sorted([f"dataset {u}" for u in dataset_uuids] + [f"image {u}" for u in image_uuids])
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def _mark_purged(connection: sa.Connection, deletions: set[tuple[int, str | None]]) -> None:
+def mark_purged(connection: sa.Connection, deletions: set[tuple[int, str | None]]) -> None:
     """Deletions (dataset's row id, call) of which nothing is left in the bin can no longer be undone."""
     calls_of: dict[int, list[str]] = {}
     for dataset_row_id, call_id in deletions:

@@ -1,4 +1,4 @@
-"""Datasets: create, find, list, delete, and the counters that make listing cheap.
+"""Datasets: create, find, list, change, delete, and the counters that make listing cheap.
 
 A dataset belongs to a project; callers that know no projects use the organization's default one. Names
 are unique within the organization, case-sensitive.
@@ -6,7 +6,7 @@ are unique within the organization, case-sensitive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from tintype_studio.identity.bootstrap import DEFAULT_PROJECT
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.job_tables import jobs
 from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import (
     annotation_sets,
@@ -30,6 +31,14 @@ from tintype_studio.storage.tables import (
 )
 
 DEFAULT_SET = "default"
+
+_NAME_OF = Prepared(
+    sa.select(datasets.c.name).where(
+        datasets.c.uuid == sa.bindparam("dataset"),
+        datasets.c.organization_id == sa.bindparam("organization"),
+        datasets.c.deleted_at.is_(None),
+    )
+)
 
 # Most calls begin with this lookup.
 _BY_NAME = Prepared(
@@ -76,6 +85,10 @@ class Dataset:
     annotation_count: int
     total_size: int
     classes_declared: bool
+    annotation_types: list[str] | None
+    """What its annotations are meant to be; None when nobody said. It restricts nothing."""
+    reordered: int
+    """Changes whenever images take other places in the list, which new images at its end do not."""
     classes: list[DatasetClass] = field(default_factory=list)
 
 
@@ -93,7 +106,14 @@ class Datasets:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def create(self, principal: Principal, *, name: str, description: str | None = None) -> Dataset:
+    def create(
+        self,
+        principal: Principal,
+        *,
+        name: str,
+        description: str | None = None,
+        annotation_types: Sequence[str] | None = None,
+    ) -> Dataset:
         """Make an empty dataset, or raise ``Conflict`` when the name is taken."""
         name = clean_name(name, "Dataset name")
         now, uuid = clock.now(), clock.new_id()
@@ -113,17 +133,14 @@ class Datasets:
                     project_id=project_id,
                     name=name,
                     description=description,
+                    annotation_types=_types(annotation_types),
                     created_at=now,
                     updated_at=now,
                 )
                 .returning(datasets.c.id)
             ).scalar()
             if row_id is None:
-                raise Conflict(
-                    f"A dataset named {name!r} exists.",
-                    code="dataset_exists",
-                    fix="Use the existing dataset, or choose another name.",
-                )
+                raise _exists(name)
             connection.execute(
                 sa.insert(annotation_sets).values(
                     uuid=clock.new_id(), dataset_id=row_id, name=DEFAULT_SET, created_at=now
@@ -174,6 +191,73 @@ class Datasets:
             classes = _classes_of(connection, [row["id"] for row in rows])
         return [_dataset(dict(row), principal, classes.get(row["id"], [])) for row in rows]
 
+    def name_of(self, principal: Principal, dataset_id: str) -> str:
+        """The name of the dataset with this UUID."""
+        key = {"organization": principal.organization_id, "dataset": printable(dataset_id)}
+        with self._db.read() as connection:
+            rows = _NAME_OF.all(connection, key, alone=True)
+        if not rows:
+            raise NotFound(
+                f"No dataset has the id {printable(dataset_id[:80])!r}.",
+                code="dataset_not_found",
+                fix="Call list_datasets to see them.",
+            )
+        return str(rows[0]["name"])
+
+    def in_bin(self, of: Sequence[Dataset]) -> dict[str, int]:
+        """By UUID, how many deleted images of the datasets lie in the recycle bin."""
+        uuids = {dataset.row_id: dataset.id for dataset in of}
+        counts = dict.fromkeys(uuids.values(), 0)
+        with self._db.read() as connection:
+            for row in connection.execute(
+                sa.select(samples.c.dataset_id, sa.func.count().label("count"))
+                .where(samples.c.dataset_id.in_(uuids), samples.c.deleted_at.is_not(None))
+                .group_by(samples.c.dataset_id)
+            ):
+                counts[uuids[row.dataset_id]] = row._mapping["count"]
+        return counts
+
+    def update(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        new_name: str | None = None,
+        description: str | None = None,
+        annotation_types: Sequence[str] | None = None,
+    ) -> Dataset:
+        """Rename or describe a dataset; what is None stays. An empty description takes it away.
+
+        ``Conflict`` when the new name is taken (``dataset_exists``) or a job still works under the old one
+        (``job_running``).
+        """
+        wanted: dict[str, Any] = {}
+        if new_name is not None:
+            wanted["name"] = clean_name(new_name, "Dataset name")
+        if description is not None:
+            wanted["description"] = description or None
+        if annotation_types is not None:
+            wanted["annotation_types"] = _types(annotation_types)
+        with self._db.write() as connection:
+            dataset = self.get_in(connection, principal, name)
+            before = {key: getattr(dataset, key) for key in wanted}
+            changed = [key for key in wanted if wanted[key] != before[key]]
+            if not changed:
+                return dataset
+            values = {key: wanted[key] for key in changed}
+            if not set_fields(connection, dataset.row_id, values):
+                raise _exists(values["name"])
+            log_change(
+                connection,
+                principal,
+                Kind.DATASET_UPDATED,
+                dataset.row_id,
+                subject=dataset.id,
+                label=dataset.name,
+                detail={"before": {key: before[key] for key in changed}, "after": values},
+            )
+            return self.get_in(connection, principal, values.get("name", dataset.name))
+
     def delete(self, principal: Principal, name: str) -> DeletedCounts:
         """Put a dataset and its samples into the recycle bin; the name is free again at once."""
         now = clock.now()
@@ -210,6 +294,54 @@ class Datasets:
             if row["class_name"] is not None
         ]
         return _dataset(rows[0], principal, classes)
+
+
+def set_fields(connection: sa.Connection, dataset_row_id: int, values: Mapping[str, Any]) -> bool:
+    """Change a living dataset's name, description or annotation types; False when its new name is taken."""
+    living = datasets.alias()
+    free: sa.ColumnElement[bool] = sa.true()
+    if "name" in values:
+        _require_no_job(connection, dataset_row_id)
+        free = ~sa.exists().where(
+            living.c.organization_id == datasets.c.organization_id,
+            living.c.name == values["name"],
+            living.c.deleted_at.is_(None),
+            living.c.id != dataset_row_id,
+        )
+    changed = connection.execute(
+        sa.update(datasets)
+        .where(datasets.c.id == dataset_row_id, free)
+        .values(**values, updated_at=clock.now())
+    )
+    return changed.rowcount == 1
+
+
+def _require_no_job(connection: sa.Connection, dataset_row_id: int) -> None:
+    """A job that is not over looks its dataset up by the name it began with."""
+    job = connection.execute(
+        sa.select(jobs.c.uuid, jobs.c.title).where(
+            jobs.c.dataset_id == dataset_row_id, jobs.c.finished_at.is_(None)
+        )
+    ).first()
+    if job is not None:
+        raise Conflict(
+            f"The job {job.title!r} still works on this dataset.",
+            code="job_running",
+            fix=f"Wait for it, or stop it with cancel_job ({job.uuid}), then rename.",
+            details={"job_id": job.uuid},
+        )
+
+
+def _exists(name: str) -> Conflict:
+    return Conflict(
+        f"A dataset named {name!r} exists.",
+        code="dataset_exists",
+        fix="Use the existing dataset, or choose another name.",
+    )
+
+
+def _types(annotation_types: Sequence[str] | None) -> list[str] | None:
+    return None if annotation_types is None else list(dict.fromkeys(annotation_types))
 
 
 def put_into_bin(connection: sa.Connection, dataset_row_id: int, now: datetime, call_id: str | None) -> None:
@@ -261,5 +393,7 @@ def _dataset(row: Mapping[str, Any], principal: Principal, classes: list[Dataset
         annotation_count=row["annotation_count"],
         total_size=row["total_size"],
         classes_declared=row["classes_declared"],
+        annotation_types=row["annotation_types"],
+        reordered=row["reordered"],
         classes=classes,
     )

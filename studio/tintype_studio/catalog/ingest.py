@@ -20,20 +20,28 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.folder_walk import Failure, Found, walk_pictures
 from tintype_studio.catalog.image_files import MAX_FILE_BYTES, read_image_file, too_large
 from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
-from tintype_studio.errors import Conflict, InvalidInput, TintypeError, Unavailable
+from tintype_studio.errors import Conflict, TintypeError, Unavailable
 from tintype_studio.history.changes import Kind, add_to_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.tiers import tier_of
-from tintype_studio.names import clean_folder, clean_name, lookup_name, printable
+from tintype_studio.names import clean_folder, clean_name, lookup_name
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database, rehearsing
+from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.sweep import keep_blobs
 from tintype_studio.storage.tables import datasets, sample_files, samples
 
-WALKED_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
+# Every upload through the REST dialect asks this twice.
+_IN_PLACE = Prepared(
+    sa.select(samples.c.id).where(
+        samples.c.dataset_id == sa.bindparam("dataset"),
+        samples.c.folder == sa.bindparam("in_folder"),
+        samples.c.filename == sa.bindparam("name"),
+        samples.c.deleted_at.is_(None),
+    )
 )
 
 BATCH = 256
@@ -44,15 +52,6 @@ GROUP = 4
 
 Progress = Callable[[int, int, str], None]
 """Called with ``(files done, files in all, name of the last file)``; may raise to stop the work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A file that was not taken, and why. ``path`` is relative to the uploaded folder."""
-
-    path: str
-    code: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -73,15 +72,6 @@ class Survey:
     pictures: int
     existing: int
     """Those whose names the dataset has."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    path: Path
-    relative: str
-    folder: str
-    filename: str
-    is_link: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +100,7 @@ class _Run:
     skip_existing: bool
     places: set[int] = field(default_factory=set)
 
-    def meet(self, found: _Found, folder: str, filename: str, row_id: int | None) -> None:
+    def meet(self, found: Found, folder: str, filename: str, row_id: int | None) -> None:
         """Account for a file whose place in the dataset is taken by the row ``row_id``."""
         if row_id in self.places:
             self.report.failures.append(_collapsed(found, folder, filename))
@@ -149,8 +139,34 @@ class Ingest:
             stored = self._store(data, filename, clean_folder(folder))
             row = self._record(principal, dataset, [stored])[0]
         if row is None:
-            raise _name_taken(stored, dataset)
+            raise _name_taken(stored.folder, stored.filename, dataset)
         return self._samples.get(principal, row.uuid)
+
+    def add_upload(
+        self,
+        principal: Principal,
+        dataset: Dataset,
+        *,
+        read: Callable[[int], bytes],
+        filename: str,
+        folder: str = "/",
+    ) -> Sample:
+        """Take an image that was uploaded before; ``read`` gets its bytes, up to a limit."""
+        # First of all: of an upload that was taken up by a call whose answer was lost, that is what matters.
+        self.expect(dataset, filename, folder)
+        data = read(MAX_FILE_BYTES)
+        return self.add_image(principal, dataset, data=data, filename=filename, folder=folder)
+
+    def expect(self, dataset: Dataset, filename: str, folder: str = "/") -> None:
+        """Raise what ``add_image`` would raise for the name alone, before any byte is there."""
+        from tintype_studio.media.formats import require_supported_extension
+
+        folder, name = clean_folder(folder), stored_name(clean_name(filename, "File name", max_length=255))
+        require_supported_extension(filename)
+        place = {"dataset": dataset.row_id, "in_folder": folder, "name": name}
+        with self._db.read() as connection:
+            if _IN_PLACE.all(connection, place, alone=True):
+                raise _name_taken(folder, name, dataset)
 
     def add_folder(
         self,
@@ -171,15 +187,15 @@ class Ingest:
         """
         report = UploadReport(dataset_name=dataset.name)
         folder = Path(os.path.realpath(folder))
-        total = sum(1 for found in _walk(folder, organize_by_class) if isinstance(found, _Found))
+        total = sum(1 for found in walk_pictures(folder, organize_by_class) if isinstance(found, Found))
         run = _Run(principal, report, skip_existing)
         done = 0
         with self._uploading(), ThreadPoolExecutor(max_workers, thread_name_prefix="ingest") as pool:
-            files = _walk(folder, organize_by_class)
+            files = walk_pictures(folder, organize_by_class)
             try:
                 while walked := list(islice(files, BATCH)):
                     report.failures += [found for found in walked if isinstance(found, Failure)]
-                    batch = [found for found in walked if isinstance(found, _Found)]
+                    batch = [found for found in walked if isinstance(found, Found)]
                     report.images_attempted += len(batch)
                     fresh = self._sort_out(dataset, batch, run)
                     skipped = len(batch) - len(fresh)
@@ -189,7 +205,7 @@ class Ingest:
                     outcomes = chain.from_iterable(
                         pool.map(partial(self._try_store_some, allowed=allowed), _grouped(fresh))
                     )
-                    stored: list[tuple[_Found, _Stored]] = []
+                    stored: list[tuple[Found, _Stored]] = []
                     for found, outcome in zip(fresh, outcomes, strict=True):
                         done += 1
                         if isinstance(outcome, Failure):
@@ -208,13 +224,13 @@ class Ingest:
         """Count the pictures below a folder, and those whose names the dataset has, reading none of them."""
         pictures = existing = 0
         seen: set[tuple[str, str]] = set()
-        files = _walk(Path(os.path.realpath(folder)), organize_by_class)
+        files = walk_pictures(Path(os.path.realpath(folder)), organize_by_class)
         while walked := list(islice(files, BATCH)):
             # Names that meet in one folder are taken once.
             batch = {
-                (lookup_name(found.folder), _stored_name(found.filename))
+                (lookup_name(found.folder), stored_name(found.filename))
                 for found in walked
-                if isinstance(found, _Found)
+                if isinstance(found, Found)
             } - seen
             seen |= batch
             pictures += len(batch)
@@ -222,8 +238,8 @@ class Ingest:
                 existing += len(batch & self._existing(dataset, [name for _, name in batch]).keys())
         return Survey(pictures, existing)
 
-    def _record_batch(self, dataset: Dataset, stored: list[tuple[_Found, _Stored]], run: _Run) -> None:
-        unique: dict[tuple[str, str], tuple[_Found, _Stored]] = {}
+    def _record_batch(self, dataset: Dataset, stored: list[tuple[Found, _Stored]], run: _Run) -> None:
+        unique: dict[tuple[str, str], tuple[Found, _Stored]] = {}
         for found, item in stored:
             if unique.setdefault((item.folder, item.filename), (found, item)) != (found, item):
                 run.report.failures.append(_collapsed(found, item.folder, item.filename))
@@ -237,12 +253,12 @@ class Ingest:
         for found, item in taken:
             run.meet(found, item.folder, item.filename, existing.get((item.folder, item.filename)))
 
-    def _sort_out(self, dataset: Dataset, batch: list[_Found], run: _Run) -> list[_Found]:
+    def _sort_out(self, dataset: Dataset, batch: list[Found], run: _Run) -> list[Found]:
         """Take out the files whose names are in the dataset already; the rest must be read."""
-        existing = self._existing(dataset, [_stored_name(found.filename) for found in batch])
+        existing = self._existing(dataset, [stored_name(found.filename) for found in batch])
         fresh = []
         for found in batch:
-            folder, filename = lookup_name(found.folder), _stored_name(found.filename)
+            folder, filename = lookup_name(found.folder), stored_name(found.filename)
             row_id = existing.get((folder, filename))
             if row_id is None:
                 fresh.append(found)
@@ -265,11 +281,11 @@ class Ingest:
         return {(row.folder, row.filename): row.id for row in rows}
 
     def _try_store_some(
-        self, group: list[_Found], *, allowed: Callable[[Path], bool]
+        self, group: list[Found], *, allowed: Callable[[Path], bool]
     ) -> list[_Stored | Failure]:
         return [self._try_store(found, allowed) for found in group]
 
-    def _try_store(self, found: _Found, allowed: Callable[[Path], bool]) -> _Stored | Failure:
+    def _try_store(self, found: Found, allowed: Callable[[Path], bool]) -> _Stored | Failure:
         try:
             path = found.path
             if found.is_link:
@@ -282,6 +298,10 @@ class Ingest:
             return Failure(found.relative, error.code, error.message)
         except OSError as error:
             return Failure(found.relative, "unreadable", error.strerror or "the file cannot be read")
+
+    def stage(self, data: bytes, filename: str, folder: str = "/") -> _Stored:
+        """Check an image and store its bytes, which nothing names yet (see ``annotations.importing``)."""
+        return self._store(data, filename, clean_folder(folder))
 
     def _store(self, data: bytes, filename: str, folder: str) -> _Stored:
         from tintype_studio.media.inspect import inspect_image
@@ -315,8 +335,8 @@ class Ingest:
         insert = self._db.insert_ignore(samples).returning(samples.c.id, samples.c.uuid)
         with self._db.write() as connection:
             # Under the write transaction: a dataset deleted meanwhile must not gain images.
-            self._require_alive(connection, dataset)
-            _require_room(connection, principal, batch)
+            self.require_alive(connection, dataset)
+            require_room(connection, principal, len(batch), sum(s.size for s in batch))
             rows = connection.execute(
                 insert,
                 [
@@ -351,15 +371,19 @@ class Ingest:
             if files:
                 connection.execute(sa.insert(sample_files), files)
                 add_to_counters(
-                    connection, dataset.row_id, images=len(files), size=sum(item.size for _, item in taken)
+                    connection,
+                    dataset.row_id,
+                    images=len(files),
+                    size=sum(item.size for _, item in taken),
+                    appended=True,
                 )
                 add_to_change(connection, principal, Kind.IMAGES_ADDED, dataset.row_id, len(files))
-                self._blobs_kept(connection, [item for _, item in taken])
+                self.keep_bytes(connection, {item.sha256 for _, item in taken})
         return [_Row(ids[u], u) if u in ids else None for u in uuids]
 
-    def _blobs_kept(self, connection: sa.Connection, batch: list[_Stored]) -> None:
+    def keep_bytes(self, connection: sa.Connection, digests: set[str]) -> None:
         """Under the write transaction: bytes that a purge was about to remove stay."""
-        if rehearsing() or keep_blobs(connection, {item.sha256 for item in batch}, self._blobs.exists):
+        if rehearsing() or keep_blobs(connection, digests, self._blobs.exists):
             return
         raise Unavailable(
             "A purge removed bytes while they were uploaded again; nothing of this batch was recorded.",
@@ -368,7 +392,8 @@ class Ingest:
         )
 
     @staticmethod
-    def _require_alive(connection: sa.Connection, dataset: Dataset) -> None:
+    def require_alive(connection: sa.Connection, dataset: Dataset) -> None:
+        """``Conflict`` when the dataset is gone, under the caller's write transaction."""
         alive = connection.execute(
             sa.select(datasets.c.id).where(datasets.c.id == dataset.row_id, datasets.c.deleted_at.is_(None))
         ).first()
@@ -380,7 +405,8 @@ class Ingest:
             )
 
 
-def _require_room(connection: sa.Connection, principal: Principal, batch: list[_Stored]) -> None:
+def require_room(connection: sa.Connection, principal: Principal, count: int, added_size: int) -> None:
+    """``Conflict`` when so many more images, of so many bytes together, are over the tier's limits."""
     tier = tier_of(principal.tier)
     images, size = connection.execute(
         sa.select(
@@ -388,7 +414,7 @@ def _require_room(connection: sa.Connection, principal: Principal, batch: list[_
             sa.func.coalesce(sa.func.sum(datasets.c.total_size), 0),
         ).where(datasets.c.organization_id == principal.organization_id, datasets.c.deleted_at.is_(None))
     ).one()
-    if images + len(batch) > tier.max_images or size + sum(s.size for s in batch) > tier.max_storage_bytes:
+    if images + count > tier.max_images or size + added_size > tier.max_storage_bytes:
         raise Conflict(
             f"The organization's tier {principal.tier!r} holds {tier.max_images} images and "
             f"{tier.max_storage_bytes >> 30} GiB; this would be more.",
@@ -397,69 +423,25 @@ def _require_room(connection: sa.Connection, principal: Principal, batch: list[_
         )
 
 
-def _walk(folder: Path, organize_by_class: bool) -> Iterator[_Found | Failure]:
-    """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out.
-
-    A subfolder that cannot be listed is a ``Failure``, and so is a link to a folder: it is not followed,
-    because it may lead in a circle or outside.
-    """
-    pending = [(folder, "")]
-    while pending:
-        directory, prefix = pending.pop()
-        try:
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-        except OSError as error:
-            if not prefix:
-                raise _no_folder(directory) from error
-            yield Failure(printable(prefix), "unreadable", error.strerror or "the folder cannot be listed")
-            continue
-        subdirectories = []
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            relative = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                subdirectories.append((Path(entry.path), relative + "/"))
-            elif entry.is_symlink() and _is_folder(entry.path):
-                yield Failure(printable(relative), "link_not_followed", "the folder is a link")
-            elif Path(entry.name).suffix.lower() in WALKED_EXTENSIONS:
-                first, _, rest = relative.partition("/")
-                virtual = f"/{first}" if rest and organize_by_class else "/"
-                yield _Found(Path(entry.path), printable(relative), virtual, entry.name, entry.is_symlink())
-        pending.extend(reversed(subdirectories))
-
-
-def _is_folder(path: str) -> bool:
-    # Not Path.is_dir: it raises where a folder on the way is closed to this user.
-    return os.path.isdir(path)  # noqa: PTH112
-
-
-def _grouped(files: list[_Found]) -> Iterator[list[_Found]]:
+def _grouped(files: list[Found]) -> Iterator[list[Found]]:
     return (files[i : i + GROUP] for i in range(0, len(files), GROUP))
 
 
-def _stored_name(filename: str) -> str:
+def stored_name(filename: str) -> str:
+    """The name under which a file of this name is kept: HEIC becomes PNG."""
     filename = lookup_name(filename)
     path = PurePosixPath(filename)
     return str(path.with_suffix(".png")) if path.suffix.lower() in {".heic", ".heif"} else filename
 
 
-def _collapsed(found: _Found, folder: str, filename: str) -> Failure:
+def _collapsed(found: Found, folder: str, filename: str) -> Failure:
     place = f"{folder.rstrip('/')}/{filename}"
     return Failure(found.relative, "conflict", f"another file of this upload has the place {place} already")
 
 
-def _no_folder(folder: Path) -> InvalidInput:
-    return InvalidInput(
-        f"There is no folder {printable(folder.name)!r} that can be listed at this path.",
-        code="folder_not_found",
-        fix="Check the path; it must name a folder that the server may read.",
-    )
-
-
-def _name_taken(item: _Stored, dataset: Dataset) -> Conflict:
+def _name_taken(folder: str, filename: str, dataset: Dataset) -> Conflict:
     return Conflict(
-        f"Folder {item.folder!r} of dataset {dataset.name!r} has an image named {item.filename!r}.",
+        f"Folder {folder!r} of dataset {dataset.name!r} has an image named {filename!r}.",
         code="image_exists",
         fix="Upload under another name or folder, or delete the existing image first.",
     )

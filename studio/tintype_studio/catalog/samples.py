@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.places import Places
 from tintype_studio.errors import Conflict, Forbidden, NotFound
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
@@ -21,7 +22,8 @@ from tintype_studio.identity.roles import Role
 from tintype_studio.names import lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
-from tintype_studio.storage.tables import api_keys, datasets, sample_files, samples
+from tintype_studio.storage.prepared import Prepared, Row
+from tintype_studio.storage.tables import UtcDateTime, api_keys, datasets, sample_files, samples
 
 IMAGE = "image"
 
@@ -68,6 +70,8 @@ class Sample:
     mime_type: str
     sha256: str
     created_at: datetime
+    display_name: str | None = None
+    """Shown instead of the file name, where somebody gave one."""
 
 
 _LISTED = sa.select(
@@ -76,6 +80,16 @@ _LISTED = sa.select(
     sample_files.c.mime_type,
     sample_files.c.sha256,
 ).join(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
+
+
+# Every upload through the REST dialect ends with this lookup.
+_BY_UUID = Prepared(
+    _LISTED.join(datasets, datasets.c.id == samples.c.dataset_id).where(
+        samples.c.uuid == sa.bindparam("sample"),
+        samples.c.deleted_at.is_(None),
+        datasets.c.organization_id == sa.bindparam("organization"),
+    )
+)
 
 
 def thumbnail_key(sha256: str, size: int) -> str:
@@ -89,11 +103,16 @@ class Samples:
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self._db = database
         self._blobs = blobs
+        self._places = Places()
 
     def get(self, principal: Principal, sample_id: str) -> Sample:
         """An image by its UUID."""
+        key = {"sample": printable(sample_id), "organization": principal.organization_id}
         with self._db.read() as connection:
-            return self.get_in(connection, principal, sample_id)
+            rows = _BY_UUID.all(connection, key, alone=True)
+        if not rows:
+            raise no_image(sample_id)
+        return _sample(rows[0])
 
     def get_in(
         self, connection: sa.Connection, principal: Principal, sample_id: str, *, lock: bool = False
@@ -108,11 +127,7 @@ class Samples:
             query = query.with_for_update(of=samples)
         row = connection.execute(query).mappings().first()
         if row is None:
-            raise NotFound(
-                f"No image has the id {printable(sample_id[:80])!r}.",
-                code="image_not_found",
-                fix="Call get_dataset with include_images=true to see the ids.",
-            )
+            raise no_image(sample_id)
         return _sample(row)
 
     @staticmethod
@@ -176,6 +191,64 @@ class Samples:
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(samples.c.id).limit(limit)).mappings().all()
         return [_sample(row) for row in rows]
+
+    def page_at(
+        self,
+        dataset: Dataset,
+        *,
+        limit: int,
+        offset: int,
+        statuses: tuple[Status, ...] = tuple(Status),
+    ) -> list[Sample]:
+        """Images in upload order, from place ``offset`` (0 is the first) on.
+
+        A page of all images costs the same wherever it lies, once its place is known (``Places``); one of
+        some statuses is counted off, for every save may move it.
+        """
+        if len(statuses) < len(Status):
+            return self._counted_off(dataset, statuses, limit=limit, offset=offset)
+        with self._db.read() as connection:
+            reordered = connection.execute(
+                sa.select(datasets.c.reordered).where(datasets.c.id == dataset.row_id)
+            ).scalar()
+            if reordered is None:  # purged meanwhile
+                return []
+            place = self._places.before(
+                connection,
+                (dataset.id, dataset.row_id, reordered),
+                offset,
+                remember=not self._db.in_open_work(),
+            )
+            if place is None:
+                return []
+            after, skip = place
+            query = (
+                _LISTED.where(
+                    samples.c.dataset_id == dataset.row_id,
+                    samples.c.deleted_at.is_(None),
+                    samples.c.id > after,
+                )
+                .order_by(samples.c.id)
+                .limit(limit)
+                .offset(skip)
+            )
+            return [_sample(row) for row in connection.execute(query).mappings()]
+
+    def _counted_off(
+        self, dataset: Dataset, statuses: tuple[Status, ...], *, limit: int, offset: int
+    ) -> list[Sample]:
+        query = (
+            _LISTED.where(
+                samples.c.dataset_id == dataset.row_id,
+                samples.c.deleted_at.is_(None),
+                samples.c.status.in_([s.value for s in statuses]),
+            )
+            .order_by(samples.c.id)
+            .limit(limit)
+            .offset(offset)
+        )
+        with self._db.read() as connection:
+            return [_sample(row) for row in connection.execute(query).mappings()]
 
     def count(
         self, dataset: Dataset, *, statuses: tuple[Status, ...] = tuple(Status), unlabelled: bool = False
@@ -250,12 +323,41 @@ def _require_own(connection: sa.Connection, principal: Principal, sample: Sample
         maker.id == principal.key_id or (principal.user_id is not None and maker.user_id == principal.user_id)
     ):
         return
-    raise Forbidden(
-        f"A member deletes only its own images; {sample.filename!r} was uploaded by someone else.",
+    raise not_your_own(sample.filename, principal)
+
+
+def no_image(sample_id: str) -> NotFound:
+    """The refusal of an id that no image of the organization has."""
+    return NotFound(
+        f"No image has the id {printable(sample_id[:80])!r}.",
+        code="image_not_found",
+        fix="Call get_dataset with include_images=true to see the ids.",
+    )
+
+
+def not_your_own(filename: str, principal: Principal) -> Forbidden:
+    """The refusal of a deletion of what somebody else uploaded."""
+    return Forbidden(
+        f"A member deletes only its own images; {filename!r} was uploaded by someone else.",
         code="not_your_own",
         fix="Use a key with the role admin, or ask whoever uploaded it.",
         details={"required_role": Role.ADMIN.value, "role": principal.role.value},
     )
+
+
+_COUNT = Prepared(
+    sa.update(datasets)
+    .where(datasets.c.id == sa.bindparam("dataset"))
+    .values(
+        image_count=datasets.c.image_count + sa.bindparam("images", type_=sa.BigInteger),
+        completed_image_count=datasets.c.completed_image_count
+        + sa.bindparam("completed", type_=sa.BigInteger),
+        annotation_count=datasets.c.annotation_count + sa.bindparam("annotations", type_=sa.BigInteger),
+        total_size=datasets.c.total_size + sa.bindparam("bytes", type_=sa.BigInteger),
+        reordered=datasets.c.reordered + sa.bindparam("moved", type_=sa.BigInteger),
+        updated_at=sa.bindparam("now", type_=UtcDateTime),
+    )
+)
 
 
 def add_to_counters(
@@ -266,22 +368,29 @@ def add_to_counters(
     completed: int = 0,
     annotations: int = 0,
     size: int = 0,
+    appended: bool = False,
 ) -> None:
-    """Keep a dataset's counters true; called in the transaction that changes what they count."""
-    connection.execute(
-        sa.update(datasets)
-        .where(datasets.c.id == dataset_row_id)
-        .values(
-            image_count=datasets.c.image_count + images,
-            completed_image_count=datasets.c.completed_image_count + completed,
-            annotation_count=datasets.c.annotation_count + annotations,
-            total_size=datasets.c.total_size + size,
-            updated_at=clock.now(),
-        )
+    """Keep a dataset's counters true; called in the transaction that changes what they count.
+
+    ``appended``: the images are new rows, which stand behind all others in the list.
+    """
+    # Elsewhere than in SQLite, which has one writer at a time, a later row may be seen before an earlier one.
+    moved = images != 0 and not (appended and connection.dialect.name == "sqlite")
+    _COUNT.run(
+        connection,
+        {
+            "dataset": dataset_row_id,
+            "images": images,
+            "completed": completed,
+            "annotations": annotations,
+            "bytes": size,
+            "moved": int(moved),
+            "now": clock.now(),
+        },
     )
 
 
-def _sample(row: sa.RowMapping) -> Sample:
+def _sample(row: sa.RowMapping | Row) -> Sample:
     return Sample(
         row_id=row["id"],
         dataset_row_id=row["dataset_id"],
@@ -297,4 +406,5 @@ def _sample(row: sa.RowMapping) -> Sample:
         mime_type=row["mime_type"],
         sha256=row["sha256"],
         created_at=row["created_at"],
+        display_name=row["display_name"],
     )

@@ -43,6 +43,10 @@ WRITERS: Mapping[str, type[ExportWriter]] = _LazyWriters(
         "pictograph": ("pictograph", "PictographWriter"),
         "coco": ("coco", "CocoWriter"),
         "yolo": ("yolo", "YoloWriter"),
+        "cvat": ("cvat", "CvatWriter"),
+        "pascal_voc": ("pascal_voc", "PascalVocWriter"),
+        "labelme": ("labelme", "LabelMeWriter"),
+        "csv": ("csv_rows", "CsvWriter"),
     }
 )
 """Format name to writer class; the order is the order in which the formats are shown."""

@@ -10,32 +10,29 @@ carries ``created_at`` (UTC) as its time; images are stored as they are, text is
 
 from __future__ import annotations
 
-import tempfile
+import re
 import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import orjson
 
-from tintype_studio.errors import Conflict, InvalidInput
+from tintype_studio.errors import InvalidInput
+from tintype_studio.formats.archive import Archive, PackedSpool, Spool
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
 
 SPLITS = ("train", "val", "test")
-SPOOL_IN_MEMORY = 1 << 20
-"""Bytes that a spool holds before it moves to disk."""
-
-COPY_CHUNK = 1 << 18
-DEFLATE_LEVEL = 1
-"""Digits compress badly: level 6 takes five times as long to make a COCO file a tenth smaller."""
-
 MAX_MEMBER_PATH = 65_535
 """Bytes; the ZIP format has two bytes for the length of a name."""
+
+
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ def member_path(root: str, segments: Sequence[str], filename: str) -> str:
             text that is not valid Unicode; or the whole is too long for a ZIP.
     """
     for segment in (*segments, filename):
-        if segment in {"", ".", ".."} or any(c in "/\\\x7f" or c < " " for c in segment):
+        if segment in {"", ".", ".."} or _UNSAFE.search(segment):
             raise InvalidInput(
                 f"The name {segment!r} cannot stand in a ZIP path.",
                 fix="Rename the image or its folder: no separators, control characters, '.' or '..'.",
@@ -116,92 +113,6 @@ def member_path(root: str, segments: Sequence[str], filename: str) -> str:
             fix="Shorten the names of the folders.",
         )
     return path
-
-
-class Archive:
-    """Writes members with a fixed time, fixed permissions and one name each."""
-
-    def __init__(self, zip_file: zipfile.ZipFile, created_at: datetime) -> None:
-        moment = created_at.replace(tzinfo=UTC) if created_at.tzinfo is None else created_at.astimezone(UTC)
-        # A ZIP can hold the years 1980 to 2107 only.
-        moment = min(max(moment, datetime(1980, 1, 1, tzinfo=UTC)), datetime(2107, 12, 31, tzinfo=UTC))
-        self.created_at = moment
-        self._date_time = moment.timetuple()[:6]
-        self._zip = zip_file
-
-    def __contains__(self, path: str) -> bool:
-        try:
-            self._zip.getinfo(path)
-        except KeyError:
-            return False
-        return True
-
-    def open(self, path: str, size: int, *, deflate: bool = True) -> IO[bytes]:
-        """A stream into the new member ``path``; ``size`` (bytes) decides whether ZIP64 is needed.
-
-        Raises:
-            Conflict: the ZIP has a member of this name.
-        """
-        if path in self:
-            raise Conflict(
-                f"Two images of this export would be written to {path}.",
-                fix="Rename one of them, or export them apart.",
-            )
-        info = zipfile.ZipInfo(path, self._date_time)
-        info.file_size = size
-        info.create_system = 3  # else it depends on the machine
-        info.external_attr = 0o100644 << 16
-        info.compress_type = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
-        # Public only since Python 3.13, which keeps the old name working too.
-        setattr(
-            info, "compress_level" if hasattr(info, "compress_level") else "_compresslevel", DEFLATE_LEVEL
-        )
-        return self._zip.open(info, "w")
-
-    def write(self, path: str, data: bytes, *, deflate: bool = True) -> None:
-        """Add the member ``path``. Raises as :meth:`open`."""
-        with self.open(path, len(data), deflate=deflate) as out:
-            out.write(data)
-
-    def write_chunks(self, path: str, parts: Sequence[bytes | Spool]) -> None:
-        """Add the text member ``path``, made of ``parts`` one after the other. Raises as :meth:`open`."""
-        with self.open(path, sum(len(part) for part in parts)) as out:
-            for part in parts:
-                for chunk in (part,) if isinstance(part, bytes) else part.chunks():
-                    out.write(chunk)
-
-
-class Spool:
-    """Bytes set aside until their place in the ZIP comes: in memory while few, on disk beyond that."""
-
-    def __init__(self, separator: bytes = b"") -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)  # noqa: SIM115 - closed by close()
-        self._separator = separator
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def append(self, record: bytes) -> None:
-        """Add ``record``, after a separator unless it is the first."""
-        data = self._separator + record if self._length else record
-        self._file.write(data)
-        self._length += len(data)
-
-    def chunks(self) -> Iterator[bytes]:
-        """Everything, in pieces."""
-        self._file.seek(0)
-        while chunk := self._file.read(COPY_CHUNK):
-            yield chunk
-
-    def lines(self) -> Iterator[bytes]:
-        """Everything, by lines (their ends included)."""
-        self._file.seek(0)
-        yield from self._file
-
-    def close(self) -> None:
-        """Free the memory or the temporary file."""
-        self._file.close()
 
 
 class ExportWriter(ABC):
@@ -234,7 +145,7 @@ class ExportWriter(ABC):
         self.images = 0
         self.written = 0
         self.left_out = 0
-        self._spools: list[Spool] = []
+        self._spools: list[Spool | PackedSpool] = []
         self._closed = False
         if len(self.class_index) != len(self.classes):
             twice = next(name for name, n in Counter(c.name for c in self.classes).items() if n > 1)
@@ -255,8 +166,9 @@ class ExportWriter(ABC):
         """
         if self._closed:
             raise RuntimeError("this writer has finished")
+        known = self.class_index
         for annotation in item.annotations:
-            if annotation.name not in self.class_index:
+            if annotation.name not in known:
                 raise InvalidInput(
                     f"Annotation {annotation.id!r} of {item.filename!r} has the class {annotation.name!r}, "
                     "which is not a class of this export.",
@@ -297,9 +209,15 @@ class ExportWriter(ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def spool(self, separator: bytes = b"") -> Spool:
-        """A new :class:`Spool`, closed with this writer."""
-        spool = Spool(separator)
+    def spool(self, separator: bytes = b"") -> PackedSpool:
+        """A new spool for a member, closed with this writer."""
+        spool = PackedSpool(separator)
+        self._spools.append(spool)
+        return spool
+
+    def plain_spool(self) -> Spool:
+        """A new spool for what is read again, closed with this writer."""
+        spool = Spool()
         self._spools.append(spool)
         return spool
 

@@ -23,10 +23,8 @@ relative to ``images/`` and includes the folder. Coordinates are written exactly
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from tintype_studio.annotations.geometry import (
     Annotation,
@@ -34,22 +32,22 @@ from tintype_studio.annotations.geometry import (
     KeypointAnnotation,
     PolygonAnnotation,
 )
+from tintype_studio.formats.archive import PackedSpool
 from tintype_studio.formats.base import (
     ExportItem,
     ExportWriter,
-    Spool,
     counted,
     folder_segments,
     member_path,
     to_json,
 )
+from tintype_studio.formats.outlines import flat, outlines
 from tintype_studio.formats.shapes import (
     Measured,
     Ring,
     bounds,
     clip_ring,
     measure,
-    ring_of,
     run_lengths,
 )
 
@@ -58,16 +56,19 @@ BATCH_POINTS = 8_192
 """Vertices that wait to be measured together."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     """An annotation that waits; it must not hold the item, whose image may be large."""
 
-    spool: Spool
+    spool: PackedSpool
     annotation: Annotation
-    rings: list[Ring]
+    rings: list[list[float]]
+    """Flat."""
     image_id: int
     width: int
     height: int
+
+
+_UNKNOWN: tuple[float | None, list[float]] = (None, [])
 
 
 class CocoWriter(ExportWriter):
@@ -77,7 +78,7 @@ class CocoWriter(ExportWriter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._entries: dict[str, tuple[Spool, Spool]] = {}
+        self._entries: dict[str, tuple[PackedSpool, PackedSpool]] = {}
         self._pending: list[_Pending] = []
         self._pending_points = 0
         self._landmarks: set[int] = set()
@@ -98,68 +99,78 @@ class CocoWriter(ExportWriter):
             "height": item.height,
         }
         images.append(to_json(image))
+        number, width, height = self.images + 1, item.width, item.height
         for annotation in item.annotations:
             rings = []
             if isinstance(annotation, PolygonAnnotation):
-                rings = [ring_of(points) for points in annotation.polygon.paths]
-            self._pending.append(
-                _Pending(annotations, annotation, rings, self.images + 1, item.width, item.height)
-            )
-            self._pending_points += 1 + sum(len(xs) for xs, _ in rings)
+                rings = [flat(points) for points in annotation.polygon.paths]
+                self._pending_points += sum(map(len, rings))
+            self._pending.append(_Pending(annotations, annotation, rings, number, width, height))
+            self._pending_points += 1
         if self._pending_points >= BATCH_POINTS:
             self._flush()
 
     def _flush(self) -> None:
         """Write the pending annotations; measuring their polygons together costs a tenth."""
-        polygons = iter(measure([p.rings for p in self._pending if p.rings]))
-        for spool, group in groupby(self._pending, key=attrgetter("spool")):
+        pending = self._pending
+        single = iter(outlines([p.rings[0] for p in pending if len(p.rings) == 1]))
+        found = [next(single) if len(p.rings) == 1 else _UNKNOWN for p in pending]
+        unclear = [n for n, p in enumerate(pending) if p.rings and found[n][0] is None]
+        polygons = dict(zip(unclear, measure([_rings(pending[n].rings) for n in unclear]), strict=True))
+        for spool, group in groupby(enumerate(pending), key=lambda numbered: numbered[1].spool):
             entries = []
-            for pending in group:
-                entry = self._entry(pending, next(polygons) if pending.rings else None)
-                if entry is None:
-                    self.left_out += 1
+            for number, each in group:
+                area, box = found[number]
+                if area is not None:
+                    self.counts["polygons"] += 1
+                    shape: dict[str, Any] | None = {"segmentation": each.rings, "area": area, "bbox": box}
                 else:
-                    entries.append(entry)
+                    shape = self._shape(each, polygons.get(number))
+                if shape is None:
+                    self.left_out += 1
+                    continue
+                self.written += 1
+                annotation = each.annotation
+                entry = {
+                    "id": self.written,
+                    "image_id": each.image_id,
+                    "category_id": self.class_index[annotation.name] + 1,
+                    **shape,
+                    "iscrowd": 0,
+                }
+                if annotation.confidence < 1:
+                    entry["score"] = annotation.confidence
+                if annotation.attributes:
+                    entry["attributes"] = annotation.attributes
+                entries.append(entry)
             if entries:
                 spool.append(to_json(entries)[1:-1])
-        self._pending.clear()
+        pending.clear()
         self._pending_points = 0
 
-    def _entry(self, pending: _Pending, measured: Measured | None) -> dict[str, Any] | None:
-        """The annotation as a COCO dict, or None if COCO cannot hold it."""
-        annotation = pending.annotation
-        shape: dict[str, Any] | None = None
-        match annotation:
+    def _shape(self, pending: _Pending, measured: Measured | None) -> dict[str, Any] | None:
+        """What COCO says of the shape, or None if it cannot hold it."""
+        match pending.annotation:
             case BBoxAnnotation(bounding_box=box):
-                shape = {"segmentation": [], "area": box.w * box.h, "bbox": [box.x, box.y, box.w, box.h]}
                 self.counts["boxes"] += 1
-            case KeypointAnnotation(keypoint=point):
-                shape = {"segmentation": [], "area": 0.0, "bbox": [point.x, point.y, 0.0, 0.0]}
-                shape |= {"keypoints": [point.x, point.y, 2], "num_keypoints": 1}
+                return {"segmentation": [], "area": box.w * box.h, "bbox": [box.x, box.y, box.w, box.h]}
+            case KeypointAnnotation(name=name, keypoint=point):
                 self.counts["keypoints"] += 1
-                self._landmarks.add(self.class_index[annotation.name])
+                self._landmarks.add(self.class_index[name])
+                shape: dict[str, Any] = {
+                    "segmentation": [],
+                    "area": 0.0,
+                    "bbox": [point.x, point.y, 0.0, 0.0],
+                }
+                return shape | {"keypoints": [point.x, point.y, 2], "num_keypoints": 1}
             case _ if measured is not None:
-                shape = self._polygon(pending, measured)
+                return self._polygon(pending, measured)
             case _:
                 self.counts["polylines"] += 1
-        if shape is None:
-            return None
-        self.written += 1
-        entry = {
-            "id": self.written,
-            "image_id": pending.image_id,
-            "category_id": self.class_index[annotation.name] + 1,
-            **shape,
-            "iscrowd": 0,
-        }
-        if annotation.confidence < 1:
-            entry["score"] = annotation.confidence
-        if annotation.attributes:
-            entry["attributes"] = annotation.attributes
-        return entry
+                return None
 
     def _polygon(self, pending: _Pending, measured: Measured) -> dict[str, Any] | None:
-        rings, width, height = pending.rings, pending.width, pending.height
+        rings, width, height = _rings(pending.rings), pending.width, pending.height
         segmentation: Any
         if measured.needs_mask:
             # A mask ends at the border, so what is said of it must too.
@@ -173,7 +184,7 @@ class CocoWriter(ExportWriter):
             segmentation = {"size": [height, width], "counts": run_lengths(rings, width, height)}
             self.counts["masks"] += 1
         else:
-            segmentation = [_flat(ring) for ring in rings]
+            segmentation = pending.rings
         left, top, right, bottom = bounds(rings)
         self.counts["polygons"] += 1
         return {
@@ -210,7 +221,13 @@ class CocoWriter(ExportWriter):
                 continue
             images, annotations = self._entries[split]
             path = "annotations.json" if whole else f"annotations/instances_{split}.json"
-            parts: list[bytes | Spool] = [opening, images, b'\n],"annotations":[\n', annotations, b"\n]}\n"]
+            parts: list[bytes | PackedSpool] = [
+                opening,
+                images,
+                b'\n],"annotations":[\n',
+                annotations,
+                b"\n]}\n",
+            ]
             self.archive.write_chunks(path, parts)
 
     def _notes(self) -> list[str]:
@@ -245,10 +262,5 @@ class CocoWriter(ExportWriter):
         return notes
 
 
-def _flat(ring: Ring) -> list[float]:
-    """``[x, y, x, y, …]``."""
-    xs, ys = ring
-    flat = [0.0] * (2 * len(xs))
-    flat[::2] = xs
-    flat[1::2] = ys
-    return flat
+def _rings(flat_rings: list[list[float]]) -> list[Ring]:
+    return [(values[::2], values[1::2]) for values in flat_rings]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, pairwise
-from operator import mul, sub
+from operator import attrgetter, mul, sub
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Ints: TypeAlias = npt.NDArray[np.int64]
 
 Ring: TypeAlias = tuple[Sequence[float], Sequence[float]]
+
+_X, _Y = attrgetter("x"), attrgetter("y")
 
 MAX_PAIRS = 1_000_000
 """Pairs of edges, and crossings of edges with scan lines, that are worked on at once."""
@@ -45,7 +47,7 @@ class Measured:
 
 def ring_of(points: Sequence[Point]) -> Ring:
     """The coordinates of a ring as two lists."""
-    return [p.x for p in points], [p.y for p in points]
+    return list(map(_X, points)), list(map(_Y, points))
 
 
 def bounds(rings: Sequence[Ring]) -> tuple[float, float, float, float]:

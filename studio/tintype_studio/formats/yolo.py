@@ -20,8 +20,9 @@ the same stem is renamed (``a_2.png``), and so is a folder called ``images`` (``
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import orjson
 
@@ -30,6 +31,7 @@ from tintype_studio.annotations.geometry import (
     BBoxAnnotation,
     BoundingBox,
     KeypointAnnotation,
+    Point,
     PolygonAnnotation,
 )
 from tintype_studio.formats.base import (
@@ -41,20 +43,41 @@ from tintype_studio.formats.base import (
     member_path,
     to_json,
 )
+from tintype_studio.formats.outlines import flat, shares
 from tintype_studio.formats.shapes import Ring, clip_ring, join_rings, nesting, ring_of
+from tintype_studio.formats.stems import Stems
+
+BATCH_SIZE = 8_192
+"""Vertices and boxes that wait to be written together."""
+
+_BOX = b"%d" + b" %.6f" * 4 + b"\n"
+_POLYGON = b"%d" + b" %.6f" * 8 + b"\n"
+
+_Box: TypeAlias = tuple[int, float, float, float, float]
+"""Class, left, top, right, bottom; shares of the image's size."""
+
+
+class _Pending(NamedTuple):
+    """An image that waits; it must not hold the item, whose file may be large."""
+
+    name: str
+    width: int
+    height: int
+    annotations: Sequence[Annotation]
 
 
 class YoloWriter(ExportWriter):
-    """Writes YOLO labels. They wait in a temporary file until it is known whether polygons occur."""
+    """Writes YOLO labels. Boxes wait in a temporary file as long as no polygon has occurred."""
 
     format: ClassVar[str] = "yolo"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._labels = self.spool()
-        self._stems: set[str] = set()
+        self._waiting = self.plain_spool()
+        self._pending: list[_Pending] = []
+        self._pending_size = 0
+        self._stems = Stems()
         self._used: set[str] = set()
-        self._renamed: tuple[str, str] | None = None
         self._segment = False
         self._unassigned = 0
         self._pictures = 0
@@ -63,63 +86,79 @@ class YoloWriter(ExportWriter):
         split = item.split or "train"
         original = member_path(split, folder_segments(item.folder), item.filename)
         segments = [f"{s}_" if s == "images" else s for s in folder_segments(item.folder)]
-        stem, dot, extension = item.filename.rpartition(".")
-        if not stem:
-            stem, dot, extension = item.filename, "", ""
-        name, number = member_path(split, segments, stem), 1
-        while name in self._stems:
-            number += 1
-            name = member_path(split, segments, f"{stem}_{number}")
-        self._stems.add(name)
+        name, extension = self._stems.place(split, segments, item.filename, original=original)
         self._used.add(split)
         self._unassigned += item.split is None
-        if f"{name}{dot}{extension}" != original:
-            self.counts["renamed"] += 1
-            self._renamed = self._renamed or (original, f"{name}{dot}{extension}")
         if item.image is not None:
             self._pictures += 1
-            self.store_image(item, f"images/{name}{dot}{extension}")
-        boxes, polygons = [], []
-        for annotation in item.annotations:
-            lines = self._lines(annotation, item)
-            if lines is None:
-                self.left_out += 1
-                continue
-            self.written += 1
-            self.counts["extras"] += bool(annotation.confidence < 1 or annotation.attributes)
-            boxes.append(lines[0])
-            polygons.append(lines[1])
-        # Once a polygon has come, no detection lines will be needed.
-        detection = "" if self._segment else "".join(boxes)
-        self._labels.append(to_json([f"labels/{name}.txt", detection, "".join(polygons)]) + b"\n")
+            self.store_image(item, f"images/{name}{extension}")
+        self._pending.append(_Pending(name, item.width, item.height, item.annotations))
+        self._pending_size += 1 + sum(map(_size, item.annotations))
+        if self._pending_size >= BATCH_SIZE:
+            self._flush()
 
-    def _lines(self, annotation: Annotation, item: ExportItem) -> tuple[str, str] | None:
-        """The annotation as a detection and as a segmentation line, or None if YOLO cannot hold it."""
+    def _flush(self) -> None:
+        """Write the pending images; the outlines of many are turned into text in a third of the time."""
+        rings, sizes = [], []
+        for pending in self._pending:
+            for annotation in pending.annotations:
+                if isinstance(annotation, PolygonAnnotation) and len(annotation.polygon.paths) == 1:
+                    rings.append(flat(annotation.polygon.paths[0]))
+                    sizes.append((pending.width, pending.height))
+        texts = iter(shares(rings, sizes))
+        for pending in self._pending:
+            shapes = []
+            for annotation in pending.annotations:
+                shape = self._shape(annotation, pending, texts)
+                if shape is None:
+                    self.left_out += 1
+                    continue
+                self.written += 1
+                self.counts["extras"] += bool(annotation.confidence < 1 or annotation.attributes)
+                shapes.append(shape)
+            # Once a polygon has come, all lines are of its kind.
+            if self._segment:
+                self._write(pending.name, shapes)
+            else:
+                self._waiting.append(to_json([pending.name, shapes]) + b"\n")
+        self._pending.clear()
+        self._pending_size = 0
+
+    def _shape(
+        self, annotation: Annotation, item: _Pending, texts: Iterator[bytes | None]
+    ) -> bytes | _Box | None:
+        """A line of a segmentation, or a box that may still become one; None if YOLO cannot hold it."""
         index = self.class_index[annotation.name]
+        shape: bytes | _Box | None
         match annotation:
+            case PolygonAnnotation():
+                text = next(texts) if len(annotation.polygon.paths) == 1 else None
+                if text is not None:
+                    shape = b"%d%b\n" % (index, text)
+                else:
+                    shape = self._polygon_line(index, annotation.polygon.paths, item)
+                self._segment = self._segment or shape is not None
             case BBoxAnnotation(bounding_box=box):
-                lines = _box_lines(index, box, item.width, item.height)
-                if lines is not None:
+                shape = _inside(index, box, item.width, item.height)
+                if shape is not None:
                     self.counts["boxes"] += 1
                     self.counts["cut"] += _leaves(box, item.width, item.height)
-            case PolygonAnnotation():
-                line = self._polygon_line(index, [ring_of(path) for path in annotation.polygon.paths], item)
-                lines = None if line is None else ("", line)
-                self._segment = self._segment or lines is not None
             case _:
                 kind = "keypoints" if isinstance(annotation, KeypointAnnotation) else "polylines"
                 self.counts[kind] += 1
                 return None
-        self.counts["outside"] += lines is None
-        return lines
+        self.counts["outside"] += shape is None
+        return shape
 
-    def _polygon_line(self, index: int, rings: list[Ring], item: ExportItem) -> str | None:
+    def _polygon_line(self, index: int, paths: Sequence[Sequence[Point]], item: _Pending) -> bytes | None:
         width, height = item.width, item.height
-        holes = 0
+        rings = [ring_of(path) for path in paths]
         if len(rings) > 1:
             depths = nesting(rings)
             holes = sum(depth % 2 for depth in depths)
             rings = [ring for ring, depth in zip(rings, depths, strict=True) if depth == 0]
+        else:
+            holes = 0
         inside = [clip_ring(ring, width, height) for ring in rings]
         cut = any(new is not old for new, old in zip(inside, rings, strict=True))
         rings = [ring for ring in inside if _has_extent(ring)]
@@ -132,12 +171,16 @@ class YoloWriter(ExportWriter):
         values = [0.0] * (2 * len(xs))
         values[::2] = [x / width for x in xs]
         values[1::2] = [y / height for y in ys]
-        return _line_format(len(values)) % (index, *values)
+        return (_line_format(len(values)) % (index, *values)).encode()
+
+    def _write(self, name: str, shapes: list[bytes | _Box]) -> None:
+        lines = [shape if isinstance(shape, bytes) else _box_line(shape, self._segment) for shape in shapes]
+        self.archive.write(f"labels/{name}.txt", b"".join(lines))
 
     def _finish(self) -> None:
-        for line in self._labels.lines():
-            path, boxes, polygons = orjson.loads(line)
-            self.archive.write(path, (polygons if self._segment else boxes).encode())
+        self._flush()
+        for line in self._waiting.lines():
+            self._write(*orjson.loads(line))
         self.archive.write("data.yaml", self._data_yaml().encode())
 
     def _data_yaml(self) -> str:
@@ -186,13 +229,7 @@ class YoloWriter(ExportWriter):
                 f"{counted(n, 'annotation', 'annotations')} lost the confidence or the attributes: YOLO "
                 "labels hold class and shape only."
             )
-        if self._renamed is not None:
-            old, new = self._renamed
-            notes.append(
-                f"{counted(counts['renamed'], 'image was', 'images were')} renamed so that each has its own "
-                f"label file (first: {old} is {new})."
-            )
-        return notes + self._split_notes()
+        return notes + self._stems.notes() + self._split_notes()
 
     def _split_notes(self) -> list[str]:
         notes = []
@@ -215,15 +252,22 @@ class YoloWriter(ExportWriter):
         return notes
 
 
-def _box_lines(index: int, box: BoundingBox, width: int, height: int) -> tuple[str, str] | None:
-    """Detection and segmentation line of a box cut off at the border; None if nothing is left."""
+def _inside(index: int, box: BoundingBox, width: int, height: int) -> _Box | None:
+    """The class and what lies inside the image, as shares of its size; None if nothing is left."""
     left, right = max(0.0, box.x) / width, min(float(width), box.x + box.w) / width
     top, bottom = max(0.0, box.y) / height, min(float(height), box.y + box.h) / height
-    if right <= left or bottom <= top:
-        return None
-    centre = (index, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-    corners = (index, left, top, right, top, right, bottom, left, bottom)
-    return _line_format(4) % centre, _line_format(8) % corners
+    return None if right <= left or bottom <= top else (index, left, top, right, bottom)
+
+
+def _box_line(box: _Box, segment: bool) -> bytes:
+    index, left, top, right, bottom = box
+    if segment:
+        return _POLYGON % (index, left, top, right, top, right, bottom, left, bottom)
+    return _BOX % (index, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+
+
+def _size(annotation: Annotation) -> int:
+    return len(annotation.polygon.paths[0]) if isinstance(annotation, PolygonAnnotation) else 1
 
 
 def _leaves(box: BoundingBox, width: int, height: int) -> bool:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tintype_studio.errors import UndoConflict
 from tintype_studio.history.changes import OF_MODELS, Kind
+from tintype_studio.history.image_ids import KEY, columns_of, older_images, unpack
 from tintype_studio.storage.tables import annotation_revisions, changes, samples
 
 NAMED = 20
@@ -38,14 +39,17 @@ def batches(values: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 
 def touched_images(row: sa.RowMapping) -> sa.ColumnElement[bool]:
     """The images that a deletion or a restoration of images was about."""
-    added_by = (row["detail"] or {}).get("added_by")
+    detail = row["detail"] or {}
+    added_by = detail.get("added_by")
     conditions = [samples.c.dataset_id == row["dataset_id"]]
     if row["subject"] is not None:
         conditions.append(samples.c.uuid == row["subject"])
+    elif KEY in detail:
+        conditions.append(older_images(row, unpack(detail[KEY])))
     elif added_by is not None:
         conditions.append(samples.c.created_call == added_by)
     else:  # logged before rows told whose images they were
-        deleted_by = (row["detail"] or {}).get("call", row["call_id"])
+        deleted_by = detail.get("call", row["call_id"])
         conditions.append(samples.c.deleted_call == deleted_by)
     return sa.and_(*conditions)
 
@@ -139,6 +143,11 @@ def _on_dataset(connection: sa.Connection, rows: Rows) -> set[str]:
     return _later_in_datasets(connection, rows, Kind.DATASET_DELETED)
 
 
+def _on_fields(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Later changes of the dataset's name and description, and its deletion."""
+    return _later_in_datasets(connection, rows, Kind.DATASET_UPDATED, Kind.DATASET_DELETED)
+
+
 def _on_classes(connection: sa.Connection, rows: Rows) -> set[str]:
     """Later class lists of the dataset, and its deletion."""
     return _later_in_datasets(connection, rows, Kind.CLASSES_SET, Kind.DATASET_DELETED)
@@ -157,6 +166,7 @@ def _on_images(connection: sa.Connection, rows: Rows) -> set[str]:
                 .where(mine),
             )
             found |= _deletions(connection, mine)
+            found |= _column_changes(connection, rows, mine)
     return found
 
 
@@ -172,7 +182,9 @@ def _on_restored(connection: sa.Connection, rows: Rows) -> set[str]:
     outside = sa.and_(
         annotation_revisions.c.call_id.is_(None), annotation_revisions.c.created_at > restored_at
     )
-    for part in batches(rows, _DATASETS):
+    many = [[row] for row in rows if KEY in (row["detail"] or {})]
+    single = [row for row in rows if KEY not in (row["detail"] or {})]
+    for part in (*many, *batches(single, _DATASETS)):
         mine = sa.or_(*(touched_images(row) for row in part))
         found |= _call_ids(
             connection,
@@ -181,7 +193,71 @@ def _on_restored(connection: sa.Connection, rows: Rows) -> set[str]:
             .where(mine, sa.or_(later_save, outside)),
         )
         found |= _deletions(connection, mine)
+        found |= _column_changes(connection, part, mine)
     return found
+
+
+def _on_columns(connection: sa.Connection, rows: Rows) -> set[str]:
+    """What was done since to images whose folder, status or display name the calls changed.
+
+    The same column changed again, the deletion of the image, and a save where it was the status.
+    """
+    found: set[str] = set()
+    for row in rows:
+        for column, groups in columns_of(row).items():
+            ids = sorted({i for _, _, runs in groups for i in unpack(runs)})
+            for part in batches(ids):
+                mine = older_images(row, list(part))
+                found |= _deletions(connection, mine)
+                found |= _column_changes(connection, [row], mine, column)
+                if column == "status":
+                    found |= _later_saves(connection, row, mine)
+    return found
+
+
+def _column_changes(
+    connection: sa.Connection, rows: Rows, mine: sa.ColumnElement[bool], column: str | None = None
+) -> set[str]:
+    """Changes since the first of the rows to the folder, status or display name of some images."""
+    found: set[str] = set()
+    first: dict[int, int] = {}
+    for row in rows:
+        first[row["dataset_id"]] = min(row["id"], first.get(row["dataset_id"], row["id"]))
+    for part in batches(list(first.items()), _DATASETS):
+        later = connection.execute(
+            sa.select(changes).where(
+                changes.c.kind.in_([Kind.IMAGES_MOVED.value, Kind.IMAGES_UPDATED.value]),
+                sa.or_(*(sa.and_(changes.c.dataset_id == d, changes.c.id > since) for d, since in part)),
+            )
+        ).mappings()
+        for change in later.all():
+            groups = [g for name, own in columns_of(change).items() if column in {None, name} for g in own]
+            ids = sorted({i for _, _, runs in groups for i in unpack(runs)})
+            touched = (
+                sa.select(samples.c.id).where(older_images(change, list(some)), mine).limit(1)
+                for some in batches(ids)
+            )
+            if any(connection.execute(query).first() for query in touched):
+                found.add(change["call_id"])
+    return found
+
+
+def _later_saves(connection: sa.Connection, row: sa.RowMapping, mine: sa.ColumnElement[bool]) -> set[str]:
+    """Saves of the annotations of some images since a change."""
+    later_save = sa.exists().where(
+        changes.c.call_id == annotation_revisions.c.call_id,
+        changes.c.kind == Kind.ANNOTATIONS_SAVED.value,
+        changes.c.id > row["id"],
+    )
+    outside = sa.and_(
+        annotation_revisions.c.call_id.is_(None), annotation_revisions.c.created_at > row["created_at"]
+    )
+    return _call_ids(
+        connection,
+        sa.select(annotation_revisions.c.call_id)
+        .join(samples, samples.c.id == annotation_revisions.c.sample_id)
+        .where(mine, sa.or_(later_save, outside)),
+    )
 
 
 def _on_documents(connection: sa.Connection, rows: Rows) -> set[str]:
@@ -218,6 +294,9 @@ def _on_documents(connection: sa.Connection, rows: Rows) -> set[str]:
             .join(mine, mine.c.sample_id == samples.c.id)
             .where(samples.c.deleted_at.is_not(None)),
         )
+        found |= _column_changes(
+            connection, rows, samples.c.id.in_(sa.select(mine.c.sample_id)), column="status"
+        )
     return found
 
 
@@ -240,9 +319,12 @@ def _on_models(connection: sa.Connection, rows: Rows) -> set[str]:
 _FINDERS: dict[Kind, Callable[[sa.Connection, Rows], set[str]]] = {
     Kind.DATASET_CREATED: _in_dataset,
     Kind.DATASET_RESTORED: _in_dataset,
+    Kind.DATASET_UPDATED: _on_fields,
     Kind.IMAGES_ADDED: _on_images,
     Kind.IMAGES_DELETED: _on_dataset,
     Kind.IMAGES_RESTORED: _on_restored,
+    Kind.IMAGES_MOVED: _on_columns,
+    Kind.IMAGES_UPDATED: _on_columns,
     Kind.ANNOTATIONS_SAVED: _on_documents,
     Kind.CLASSES_SET: _on_classes,
     Kind.MODEL_TRAINED: _on_models,

@@ -11,11 +11,9 @@ work taken back and its answer there.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import NamedTuple, cast
 
 import sqlalchemy as sa
 
@@ -35,10 +33,19 @@ WAIT_SECONDS = 25.0
 """How long a second caller waits for the first. Below the 30 s after which known clients send again."""
 MAX_WAITERS = 16
 """Callers of one process that wait at a time; further ones are told to come again."""
+IN_FLIGHT = "call_in_flight"
+"""Code of the error that tells a caller to come again."""
 
 
 _SELECT = Prepared(
-    sa.select(records).where(
+    sa.select(
+        records.c.id,
+        records.c.fingerprint,
+        records.c.call_id,
+        records.c.instance,
+        records.c.result,
+        records.c.expires_at,
+    ).where(
         records.c.api_key_id == sa.bindparam("p_api_key_id"),
         records.c.tool == sa.bindparam("p_tool"),
         records.c.key == sa.bindparam("p_key"),
@@ -67,8 +74,7 @@ Place = tuple[int, str, str]
 """API key, tool and idempotency key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """The right to run a call under a key."""
 
     record_id: int | None
@@ -86,9 +92,8 @@ class Idempotency:
         self._later = later
         self._liveness = liveness
         self._waiters = Waiters(MAX_WAITERS)
-        self._running: dict[Place, str] = {}
-        """Fingerprints of this process's atomic calls."""
-        self._lock = threading.Lock()
+        self._running: dict[Place, Ticket] = {}
+        """This process's atomic calls. No lock: what is done to it are single operations of a dict."""
         self._insert = Prepared(database.insert_ignore(records).returning(records.c.id), columns=_COLUMNS)
         self._insert_answered = Prepared(database.insert_ignore(records), columns=_COLUMNS)
 
@@ -110,52 +115,41 @@ class Idempotency:
         """
         _check_key(key)
         self._later.catch_up()
-        place = (principal.key_id, tool, key)
-
-        def attempt() -> Ticket | bytes | None:
-            if atomic:
-                return self._try_to_run(place, fingerprint, call_id)
-            return self._try_claim(place, fingerprint, call_id)
-
-        claimed = cast("Ticket | bytes | None", self._waiters.until(attempt, WAIT_SECONDS, check))
+        ticket = Ticket(None, call_id, (principal.key_id, tool, key), fingerprint)
+        attempt = self._try_to_run if atomic else self._try_claim
+        claimed = attempt(ticket)
+        if claimed is None:
+            claimed = cast(
+                "Ticket | bytes | None", self._waiters.until(lambda: attempt(ticket), WAIT_SECONDS, check)
+            )
         if claimed is None:
             raise Unavailable(
                 "The first call with this idempotency key is still running.",
-                code="call_in_flight",
+                code=IN_FLIGHT,
                 fix="Send the same call with the same key again in a few seconds.",
             )
         return claimed
 
-    def _try_to_run(self, place: Place, fingerprint: str, call_id: str) -> Ticket | bytes | None:
-        with self._lock:
-            running = self._running.get(place)
-            if running is None:
-                self._running[place] = fingerprint
-        if running is not None:
-            if running != fingerprint:
-                raise _conflict(place)
+    def _try_to_run(self, ticket: Ticket) -> Ticket | bytes | None:
+        running = self._running.setdefault(ticket.place, ticket)
+        if running is not ticket:
+            if running.fingerprint != ticket.fingerprint:
+                raise _conflict(ticket.place)
             return None
         run = False
         try:
-            row = self._row(place)
-            if row is None:
-                run = True
-                return Ticket(None, call_id, place, fingerprint)
-            return self._try_claim(place, fingerprint, call_id)
+            run = self._row(ticket.place) is None
+            return ticket if run else self._try_claim(ticket)
         finally:
             if not run:
-                self._leave(place)
+                self._leave(ticket)
 
-    def _leave(self, place: Place) -> None:
-        with self._lock:
-            self._running.pop(place, None)
+    def _leave(self, ticket: Ticket) -> None:
+        self._running.pop(ticket.place, None)
 
     def _row(self, place: Place) -> Row | None:
         key_id, tool, key = place
-        with self._db.glance() as connection:
-            found = _SELECT.all(
-                connection, {"p_api_key_id": key_id, "p_tool": tool, "p_key": key}, alone=True
-            )
+        found = self._db.glance(_SELECT, {"p_api_key_id": key_id, "p_tool": tool, "p_key": key})
         return found[0] if found else None
 
     def answer(self, ticket: Ticket) -> bytes | None:
@@ -170,17 +164,17 @@ class Idempotency:
             raise _conflict(ticket.place)
         return bytes(row["result"])
 
-    def _try_claim(self, place: Place, fingerprint: str, call_id: str) -> Ticket | bytes | None:
-        row, now = self._row(place), clock.now()
+    def _try_claim(self, ticket: Ticket) -> Ticket | bytes | None:
+        row, now = self._row(ticket.place), clock.now()
         if row is not None and row["expires_at"] > now:
             running = row["result"] is None and not self._liveness.is_dead(row["instance"])
-            if (running or row["result"] is not None) and row["fingerprint"] != fingerprint:
-                raise _conflict(place)
+            if (running or row["result"] is not None) and row["fingerprint"] != ticket.fingerprint:
+                raise _conflict(ticket.place)
             if row["result"] is not None:
                 return bytes(row["result"])
             if running:
                 return None
-        fresh = self._fresh(place, fingerprint, call_id)
+        fresh = self._fresh(ticket, None)
 
         def take(connection: sa.Connection) -> int | None:
             if row is None:
@@ -195,19 +189,19 @@ class Idempotency:
 
         # Not durable: a claim means nothing without the process that runs the call.
         record_id = self._db.together(take, durable=False)
-        return Ticket(int(record_id), call_id, place, fingerprint) if record_id is not None else None
+        return ticket._replace(record_id=int(record_id)) if record_id is not None else None
 
-    def _fresh(self, place: Place, fingerprint: str, call_id: str) -> dict[str, object]:
-        key_id, tool, key = place
+    def _fresh(self, ticket: Ticket, answer: bytes | None) -> dict[str, object]:
+        key_id, tool, key = ticket.place
         now = clock.now()
         return {
             "api_key_id": key_id,
             "tool": tool,
             "key": key,
-            "fingerprint": fingerprint,
-            "call_id": call_id,
+            "fingerprint": ticket.fingerprint,
+            "call_id": ticket.call_id,
             "instance": self._liveness.instance,
-            "result": None,
+            "result": answer,
             "created_at": now,
             "expires_at": now + WINDOW,
         }
@@ -218,8 +212,7 @@ class Idempotency:
         ``Unavailable`` when the key is no longer this call's: then somebody else runs it.
         """
         if ticket.record_id is None:
-            row = self._fresh(ticket.place, ticket.fingerprint, ticket.call_id) | {"result": answer}
-            kept = self._insert_answered.run(connection, row).changed > 0
+            kept = self._insert_answered.run(connection, self._fresh(ticket, answer)).changed > 0
         else:
             values = {"p_id": ticket.record_id, "p_call": ticket.call_id, "p_answer": answer}
             kept = _STORE.run(connection, values).changed > 0
@@ -231,19 +224,19 @@ class Idempotency:
     def done(self, ticket: Ticket) -> None:
         """The call's transaction is over; whoever waits for it looks for its answer."""
         if ticket.record_id is None:
-            self._leave(ticket.place)
+            self._leave(ticket)
 
     def forget_later(self, ticket: Ticket) -> None:
         """Give the key back now, or at the next chance; never raises."""
         if ticket.record_id is None:
-            self._leave(ticket.place)
+            self._leave(ticket)
         else:
             self._later.do(lambda: self.forget(ticket))
 
     def forget(self, ticket: Ticket) -> None:
         """Give the key back: the call failed without effect and may be tried again."""
         if ticket.record_id is None:
-            self._leave(ticket.place)
+            self._leave(ticket)
             return
         with self._db.write(durable=False) as connection:
             connection.execute(

@@ -20,7 +20,12 @@ from tintype_studio.identity.key_info import KeyInfo, key_by_hash
 from tintype_studio.identity.key_limits import Limits, inherited
 from tintype_studio.identity.key_rows import act, insert_key, lock_organization, member_role, works
 from tintype_studio.identity.keys import Principal
-from tintype_studio.identity.organizations import count_members, count_pending_invites, require_room
+from tintype_studio.identity.organizations import (
+    count_members,
+    count_pending_invites,
+    mark_changed,
+    require_room,
+)
 from tintype_studio.identity.people import clean_email, clean_label
 from tintype_studio.identity.permissions import require, require_role_within
 from tintype_studio.identity.roles import Role, parse_role
@@ -136,6 +141,7 @@ class Invites:
                     expires_at=expires_at,
                 )
             )
+            mark_changed(connection, actor.organization_id)
             return token, _invite(_find(connection, actor.organization_id, uuid))
 
     def list(self, principal: Principal, *, status: str | None = None) -> list[Invite]:
@@ -170,6 +176,7 @@ class Invites:
                     code="invite_accepted",
                     fix="Remove the member instead (`tintype members remove`).",
                 )
+            mark_changed(connection, actor.organization_id)
             return _invite(_find(connection, actor.organization_id, invite_id))
 
     def show(self, token: str) -> Invitation:
@@ -217,6 +224,7 @@ class Invites:
                 )
             )
             secret = self._first_key(connection, row, user_id)
+            mark_changed(connection, organization_id)
             return Acceptance(
                 api_key=secret,
                 key=key_by_hash(connection, self._signer.hash_key(secret)),

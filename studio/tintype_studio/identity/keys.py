@@ -278,7 +278,7 @@ class Keys:
             _narrow_invites(connection, before["uuid"], new, active=active)
             require_owner_key_left(connection, before)
             after = key_info(find_key(connection, actor.organization_id, before["uuid"]))
-        self.forget()
+        self._db.after_commit(self.forget)
         return after
 
     def revoke(self, principal: Principal, *, prefix: str) -> KeyInfo:
@@ -297,7 +297,7 @@ class Keys:
             void_invites(connection, [before["uuid"]])
             require_owner_key_left(connection, before)
             after = key_info(find_key(connection, actor.organization_id, before["uuid"]))
-        self.forget()
+        self._db.after_commit(self.forget)
         return after
 
 

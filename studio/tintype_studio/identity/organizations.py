@@ -34,6 +34,8 @@ class Organization:
     pending_invite_count: int
     limits: Tier
     created_at: datetime
+    updated_at: datetime
+    """When it, its members or its invites changed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ class Organizations:
         with self._db.write() as connection:
             actor = act(connection, principal, "organization.update")
             connection.execute(
-                sa.update(organizations).where(organizations.c.id == actor.organization_id).values(**values)
+                sa.update(organizations)
+                .where(organizations.c.id == actor.organization_id)
+                .values(**values, updated_at=clock.now())
             )
             return _organization(connection, actor.organization_id)
 
@@ -125,8 +129,9 @@ class Organizations:
                 sa.update(memberships).where(memberships.c.id == row["id"]).values(role=role.value)
             )
             narrow_keys_of_member(connection, actor.organization_id, row["user_row"], role)
+            mark_changed(connection, actor.organization_id)
             changed = _member(_find(connection, actor.organization_id, member_id))
-        self._keys.forget()
+        self._db.after_commit(self._keys.forget)
         return changed
 
     def remove_member(self, principal: Principal, member_id: str) -> Member:
@@ -147,7 +152,8 @@ class Organizations:
                 sa.update(memberships).where(memberships.c.id == row["id"]).values(removed_at=clock.now())
             )
             narrow_keys_of_member(connection, actor.organization_id, row["user_row"], None)
-        self._keys.forget()
+            mark_changed(connection, actor.organization_id)
+        self._db.after_commit(self._keys.forget)
         return member
 
 
@@ -205,6 +211,14 @@ def _organization(connection: sa.Connection, organization_id: int) -> Organizati
         pending_invite_count=count_pending_invites(connection, organization_id),
         limits=tier_of(row["tier"]),
         created_at=row["created_at"],
+        updated_at=row["updated_at"] or row["created_at"],
+    )
+
+
+def mark_changed(connection: sa.Connection, organization_id: int) -> None:
+    """Note that the organization's members or invites are others now."""
+    connection.execute(
+        sa.update(organizations).where(organizations.c.id == organization_id).values(updated_at=clock.now())
     )
 
 

@@ -1,6 +1,7 @@
 """What jobs share that save drafts in the images of a dataset: which images, what stays, what is counted.
 
-``args`` of such a job hold ``overwrite``.
+``args`` of such a job hold ``overwrite``. With ``rows`` it looks at the images of just these rows; with
+``redraft``, which goes with them, what is only drafts in them counts as nothing.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
 from tintype_studio.annotations.documents import current_document, newest_change
 from tintype_studio.errors import Conflict, InvalidImage, NotFound, TintypeError
 from tintype_studio.jobs.kind import Done
+from tintype_studio.jobs.named_images import ids_of, only_drafts
 from tintype_studio.storage.job_tables import job_items, jobs
 
 if TYPE_CHECKING:
@@ -33,26 +35,15 @@ Engine = Callable[["Sample"], "list[Annotation]"]
 """Finds the drafts of an image; names neither it nor its bytes in its errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Images of a dataset: all, those that the job is to label, and those that it passes over."""
-
-    images: int
-    meant: int
-
-    @property
-    def passed_over(self) -> int:
-        """Labelled already, or beyond ``max_images``."""
-        return self.images - self.meant
-
-
-def extent(studio: Studio, dataset: Dataset, *, labelled: bool, most: int | None) -> Extent:
-    """How many images there are, and how many of them the job is to label: with ``labelled`` also those that
-    have annotations, and at most so many.
+def meant_by(studio: Studio, dataset: Dataset, args: dict[str, Any], *, labelled: bool) -> int:
+    """How many images a job with these arguments is to look at; ``labelled``: also those that have
+    annotations.
     """
-    images = studio.samples.count(dataset)
-    meant = images if labelled else studio.samples.count(dataset, unlabelled=True)
-    return Extent(images, meant if most is None else min(meant, most))
+    if "rows" in args:
+        return len(args["rows"])
+    meant = studio.samples.count(dataset, unlabelled=not labelled)
+    most: int | None = args["max_images"]
+    return meant if most is None else min(meant, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +74,9 @@ def to_label(run: Run, dataset: Dataset, *, labelled: bool) -> Iterator[str]:
 
     Those in which an earlier job found nothing come last: with ``max_images``, a row of jobs gets through.
     """
+    if "rows" in run.args:
+        yield from (each for each in ids_of(run.studio, run.args["rows"]) if each not in run.finished)
+        return
     left = (run.job.total or 0) - len(run.finished)
     in_vain = _looked_at(run, dataset)
     for again in (False, True):
@@ -132,7 +126,9 @@ def label_image(
     except NotFound:  # deleted meanwhile
         return Done(skipped=True)
     if sample.annotation_count and not run.args["overwrite"]:
-        return Done(skipped=True)  # labelled meanwhile
+        _, before = studio.documents.get(run.principal, sample_id)
+        if not _may_replace(run, before):
+            return Done(skipped=True)  # labelled meanwhile
     drafts = of_image(sample, engine)
     return Done(
         credits=price(len(drafts)),
@@ -157,7 +153,7 @@ def _save(
     locked = studio.samples.get_in(connection, run.principal, sample.id, lock=True)
     before = current_document(connection, locked.row_id)
     changed = newest_change(connection, locked.row_id)
-    if (before and not run.args["overwrite"]) or (changed is not None and changed > run.job.created_at):
+    if not _may_replace(run, before) or (changed is not None and changed > run.job.created_at):
         raise Conflict(
             f"{path_of(sample)}: somebody labelled it after the job began; their work was kept.",
             code="edited_meanwhile",
@@ -166,6 +162,10 @@ def _save(
     document = [a for a in before if a.name not in sought] + drafts
     if document or before:
         studio.documents.save(run.principal, sample.id, document, bulk=True)
+
+
+def _may_replace(run: Run, before: list[Annotation]) -> bool:
+    return not before or run.args["overwrite"] or (run.args.get("redraft", False) and only_drafts(before))
 
 
 def stored_image(blob_url: str, sha256: str) -> bytes:

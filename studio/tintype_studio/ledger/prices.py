@@ -33,10 +33,19 @@ PRICES: dict[str, Price] = {
 }
 
 
+OTHER_NAMES: dict[str, str] = {
+    "training_a10g": "training_a10g_per_minute",
+    "training_a100": "training_a100_per_minute",
+    "training_h100": "training_h100_per_minute",
+    "sam3_auto_annotation": "sam3_per_minute",
+}
+"""What later versions of the documented SDK call the same."""
+
+
 def price_of(operation: str) -> Price:
     """The price of an operation, or ``InvalidInput`` with the known slugs."""
     try:
-        return PRICES[operation]
+        return PRICES[OTHER_NAMES.get(operation, operation)]
     except KeyError:
         raise InvalidInput(
             f"Operation {operation[:80]!r} is not in the price list.",

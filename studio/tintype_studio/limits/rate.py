@@ -22,7 +22,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.tiers import tier_of
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
-from tintype_studio.storage.tables import rate_windows
+from tintype_studio.storage.upkeep_tables import rate_windows
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ class Hit:
     tags: ImageTags
     similarity: float | None = None
     project_id: str | None = None
+    dataset_id: str | None = None
+    dataset_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,16 +272,16 @@ class Search:
         """Living images with their tags, in the order of ``row_ids``."""
         found = self._samples.of_rows(connection, row_ids, conditions)
         tags = tags_of(connection, list(found), self.indexer.scenes_by)
-        of_project = {
-            row.id: row.uuid
+        places = {
+            row.id: (row.project, row.uuid, row.name)
             for row in connection.execute(
-                sa.select(datasets.c.id, projects.c.uuid)
+                sa.select(datasets.c.id, datasets.c.uuid, datasets.c.name, projects.c.uuid.label("project"))
                 .join(projects, projects.c.id == datasets.c.project_id)
                 .where(datasets.c.id.in_({s.dataset_row_id for s in found.values()}))
             )
         }
         return [
-            Hit(found[row_id], tags[row_id], None, of_project.get(found[row_id].dataset_row_id))
+            Hit(found[row_id], tags[row_id], None, *places[found[row_id].dataset_row_id])
             for row_id in row_ids
             if row_id in found
         ]
@@ -368,4 +370,4 @@ def _in(dataset_row_id: int, folder: str) -> list[sa.ColumnElement[bool]]:
 
 
 def _with(hit: Hit, similarity: float) -> Hit:
-    return Hit(hit.sample, hit.tags, round(min(1.0, max(0.0, similarity)), 4), hit.project_id)
+    return replace(hit, similarity=round(min(1.0, max(0.0, similarity)), 4))

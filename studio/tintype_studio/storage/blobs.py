@@ -84,14 +84,14 @@ class Blobs:
         if not rehearsing() and not self.exists(digest.hexdigest()):
             file.seek(0)
             # In parts, because a single put reads the whole file into memory.
-            with _storage_errors():
+            with storage_errors():
                 obstore.put(self.store, blob_key(digest.hexdigest()), file, use_multipart=True)
         return digest.hexdigest(), size
 
     def _put(self, key: str, data: bytes) -> None:
         if rehearsing():
             return
-        with _storage_errors(), suppress(AlreadyExistsError):
+        with storage_errors(), suppress(AlreadyExistsError):
             obstore.put(self.store, key, data, mode="create", use_multipart=False)
 
     def get(self, sha256: str) -> bytes:
@@ -139,7 +139,8 @@ class Blobs:
 
 
 @contextmanager
-def _storage_errors() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
+    """What the store raises while it takes bytes, as ``Unavailable``."""
     try:
         yield
     except AlreadyExistsError:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tintype_studio.storage.failures import is_open, part, plain_errors, require_open
+from tintype_studio.storage.prepared import Prepared, Row
 from tintype_studio.storage.together import Together
 
 BUSY_SECONDS = 30
@@ -142,9 +143,8 @@ class Database:
         with plain_errors, self._reader() as connection:
             yield connection
 
-    @contextmanager
-    def glance(self) -> Iterator[sa.Connection]:
-        """Like ``read``, for one short ``Prepared`` select by itself that often precedes a write.
+    def glance(self, select: Prepared, parameters: Mapping[str, Any]) -> list[Row]:
+        """Rows of one short select by itself that often precedes a write.
 
         While nobody writes it goes through the writer's connection: a reader's forgets all pages after every
         commit, and must fetch them again.
@@ -153,12 +153,11 @@ class Database:
             try:
                 if self._writer is not None:
                     with plain_errors:
-                        yield self._writer
-                    return
+                        return select.all(self._writer, parameters, alone=True)
             finally:
                 self._writers.release()
         with self.read() as connection:
-            yield connection
+            return select.all(connection, parameters, alone=True)
 
     @contextmanager
     def _reader(self) -> Iterator[sa.Connection]:
@@ -206,6 +205,24 @@ class Database:
                 unit.end(error)
                 raise
             unit.end(None)
+        if not rehearsal:
+            for deed in unit.deeds:
+                deed()
+
+    def after_commit(self, deed: Callable[[], None]) -> None:
+        """Do something in memory once this thread's writes are true: at the end of its unit of work, if it
+        commits, or now, where there is none.
+        """
+        unit = self._open_unit()
+        if unit is None:
+            deed()
+        else:
+            unit.deeds.append(deed)
+
+    def in_open_work(self) -> bool:
+        """Whether this thread reads what it has itself written and not committed yet."""
+        unit = self._open_unit()
+        return unit is not None and unit.begun
 
     def _open_unit(self) -> Unit | None:
         unit = _unit.get()
@@ -243,6 +260,8 @@ class Unit:
     def __init__(self, database: Database, *, rehearsal: bool) -> None:
         self.database = database
         self.rehearsal = rehearsal
+        self.deeds: list[Callable[[], None]] = []
+        """Done after the commit."""
         self._transaction: AbstractContextManager[sa.Connection] | None = None
         self._connection: sa.Connection | None = None
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
 from tintype_studio.storage.tables import UtcDateTime
@@ -86,7 +87,7 @@ class _Plan:
             if encode is not None:
                 encoders[name] = encode
         order: Sequence[str] | None = getattr(compiled, "positiontup", None)
-        self._order = None if order is None else tuple(order)
+        self._order = None if order is None else tuple((name, encoders.get(name)) for name in order)
         self._encoded = tuple(encoders.items())
         columns = statement.selected_columns if statement.is_select else statement.exported_columns
         self._names = [str(column.key) for column in columns]
@@ -99,11 +100,12 @@ class _Plan:
         )
 
     def run(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> Done:
-        values: Any = {**self._fixed, **parameters}
-        for name, encode in self._encoded:
-            values[name] = encode(values[name])
+        given = {**self._fixed, **parameters} if self._fixed else parameters
+        values: Any
         if self._order is not None:
-            values = [values[name] for name in self._order]
+            values = [given[name] if encode is None else encode(given[name]) for name, encode in self._order]
+        else:
+            values = {**given, **{name: encode(given[name]) for name, encode in self._encoded}}
         cursor = connection.connection.cursor()
         try:
             cursor.execute(self._text, values)
@@ -131,13 +133,30 @@ class _Plan:
 def _encoder(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Callable[[Any], Any] | None:
     """What makes the driver's value of one of ours; None when the driver takes it as it is."""
     encode: Callable[[Any], Any] | None = kind.dialect_impl(dialect).bind_processor(dialect)
-    if not isinstance(kind, UtcDateTime) or dialect.name != "sqlite" or encode is None:
+    if dialect.name != "sqlite" or encode is None:
+        return encode
+    if isinstance(kind, sa.JSON):
+        return _json_encoder(encode)
+    if not isinstance(kind, UtcDateTime):
         return encode
 
     def as_text(value: datetime | None) -> Any:
         # The same text as SQLAlchemy's, in a sixth of the time: a paid call writes eight times.
         if value is not None and value.tzinfo is UTC:
             return value.isoformat(" ", "microseconds")[:TIME_LENGTH]
+        return encode(value)
+
+    return as_text
+
+
+def _json_encoder(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def as_text(value: Any) -> Any:
+        # SQLAlchemy's own takes five times as long; it is asked for what this one does not take.
+        if type(value) is dict:
+            try:
+                return orjson.dumps(value).decode()
+            except TypeError:
+                pass
         return encode(value)
 
     return as_text

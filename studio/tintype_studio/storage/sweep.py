@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.storage.database import Database
-from tintype_studio.storage.tables import exports, sample_files, swept_blobs
+from tintype_studio.storage.tables import exports, sample_files
 from tintype_studio.storage.training_tables import evaluations, models, training_runs
+from tintype_studio.storage.upkeep_tables import swept_blobs
 
 KEEP_MARKS = timedelta(days=1)
 """Longer than any upload takes from storing a file to recording it."""

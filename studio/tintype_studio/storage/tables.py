@@ -70,8 +70,8 @@ def _count(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
 
 
-def _unique_while_alive(table: str, *columns: str) -> sa.Index:
-    alive = sa.text("deleted_at IS NULL")
+def _unique_while_alive(table: str, *columns: str, gone: str = "deleted_at") -> sa.Index:
+    alive = sa.text(f"{gone} IS NULL")
     return sa.Index(f"uq_{table}_alive", *columns, unique=True, sqlite_where=alive, postgresql_where=alive)
 
 
@@ -83,6 +83,8 @@ def _unique_where_set(table: str, column: str, *within: str) -> sa.Index:
     )
 
 
+IN_BIN = sa.text("deleted_at IS NOT NULL")
+
 organizations = sa.Table(
     "organizations",
     metadata,
@@ -93,6 +95,7 @@ organizations = sa.Table(
     sa.Column("tier", sa.String(20), nullable=False),
     sa.Column("billing_email", sa.String(254), nullable=True),
     _created(),
+    sa.Column("updated_at", UtcDateTime, nullable=True),
 )
 
 users = sa.Table(
@@ -115,14 +118,7 @@ memberships = sa.Table(
     sa.Column("role", sa.String(10), nullable=False),
     _created(),
     sa.Column("removed_at", UtcDateTime, nullable=True),
-    sa.Index(
-        "uq_memberships_alive",
-        "organization_id",
-        "user_id",
-        unique=True,
-        sqlite_where=sa.text("removed_at IS NULL"),
-        postgresql_where=sa.text("removed_at IS NULL"),
-    ),
+    _unique_while_alive("memberships", "organization_id", "user_id", gone="removed_at"),
 )
 
 invites = sa.Table(
@@ -251,6 +247,8 @@ datasets = sa.Table(
     _count("completed_image_count"),
     _count("annotation_count"),
     _count("total_size"),
+    # How often images left or came back between others, so that places in the list moved.
+    _count("reordered"),
     _created(),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("deleted_at", UtcDateTime, nullable=True),
@@ -292,6 +290,7 @@ samples = sa.Table(
     sa.Column("deleted_call", sa.String(36), nullable=True),
     _unique_while_alive("samples", "dataset_id", "folder", "filename"),
     sa.Index("ix_samples_listing", "dataset_id", "id"),
+    sa.Index("ix_samples_bin", "dataset_id", "id", sqlite_where=IN_BIN, postgresql_where=IN_BIN),
     sa.Index("ix_samples_filename", "dataset_id", "filename"),
 )
 
@@ -472,26 +471,9 @@ approvals = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
-rate_windows = sa.Table(
-    "rate_windows",
-    metadata,
-    sa.Column("api_key_id", BigId, primary_key=True, autoincrement=False),
-    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("instance", sa.String(32), primary_key=True),
-    sa.Column("count", sa.Integer, nullable=False),
-)
-
-swept_blobs = sa.Table(
-    "swept_blobs",
-    metadata,
-    sa.Column("sha256", sa.String(64), primary_key=True),
-    sa.Column("marked_at", UtcDateTime, nullable=False),
-    sa.Column("deleted_at", UtcDateTime, nullable=True),
-)
-
 for _name in APPEND_ONLY:
     guard_on_create(metadata.tables[_name])
 
 # Tables in files of their own; ``metadata`` is whole only with them.
 import tintype_studio.storage.search_tables  # noqa: E402, F401  (completes the metadata)
-from tintype_studio.storage import job_tables, training_tables  # noqa: E402, F401
+from tintype_studio.storage import job_tables, training_tables, upkeep_tables  # noqa: E402, F401

@@ -70,6 +70,8 @@ class Model:
     dataset_name: str
     run_id: str
     run_name: str
+    parent_model_id: str | None
+    """The model whose weights it began with."""
     error_message: str | None
     """Why its run failed."""
     visibility: str
@@ -335,6 +337,7 @@ def _listed() -> sa.Select[Any]:
             organizations.c.uuid.label("organization_uuid"),
             training_runs.c.uuid.label("run_uuid"),
             training_runs.c.name.label("run_name"),
+            training_runs.c.facts.label("run_facts"),
             sa.func.coalesce(training_runs.c.error_message, jobs.c.error_message).label("error_message"),
             datasets.c.name.label("now_named"),
         )
@@ -368,6 +371,7 @@ def _model(row: sa.RowMapping) -> Model:
         dataset_name=row["now_named"] or row["dataset_name"],
         run_id=row["run_uuid"],
         run_name=row["run_name"],
+        parent_model_id=(row["run_facts"].get("weights") or {}).get("model_id"),
         error_message=row["error_message"],
         visibility="private",
         created_at=row["created_at"],

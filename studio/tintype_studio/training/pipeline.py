@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
+from tintype_studio.catalog.samples import STATUS_FILTERS
 from tintype_studio.errors import Conflict, InvalidInput, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.job import Job
@@ -19,6 +20,7 @@ from tintype_studio.jobs.kinds.auto_annotate import OPERATION, checked_names
 from tintype_studio.ledger.prices import price_of
 from tintype_studio.names import clean_name
 from tintype_studio.storage.tables import holds
+from tintype_studio.training.outlines import require_outlines
 from tintype_studio.training.pipeline_state import error_as_json
 from tintype_studio.training.plan import INSTALL, TrainRequest, missing_libraries, operation_of
 from tintype_studio.training.weights import weights_of
@@ -121,8 +123,8 @@ def foresee(studio: Studio, principal: Principal, request: PipelineRequest, *, a
     """Check a request, and say what it takes at most; ``arriving`` pictures are still to be uploaded.
 
     Raises what no dataset can change: ``InvalidInput`` (``unknown_pipeline``, ``unknown_gpu``,
-    ``invalid_config``, ``invalid_name``, ``unknown_class``, ``outlines_needed``), ``Unavailable``
-    (``needs_extra``), and what ``weights_of`` raises.
+    ``invalid_config``, ``invalid_name``, ``unknown_class``, ``outlines_needed``, ``wrong_export``),
+    ``Unavailable`` (``needs_extra``), and what ``weights_of`` raises.
     """
     pipeline = pipeline_of(request.pipeline)
     config, _ = read_config(pipeline, request.config)
@@ -132,6 +134,16 @@ def foresee(studio: Studio, principal: Principal, request: PipelineRequest, *, a
     dataset = studio.datasets.find(principal, request.dataset)
     if dataset is not None:
         checked_names(dataset, request.classes)
+        if request.train and not request.annotate and dataset.annotation_count:
+            # Nothing will add outlines: pictures bring none.
+            require_outlines(
+                studio.database,
+                dataset,
+                pipeline.task,
+                statuses=STATUS_FILTERS[STATUS_FILTER],
+                classes=request.names,
+                drafts=config.drafts,
+            )
     elif len(set(request.names)) < len(request.names):
         raise InvalidInput("A class is named twice.", fix="Name each class once.")
     if request.train:

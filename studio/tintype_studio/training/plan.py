@@ -19,6 +19,7 @@ from tintype_studio.ledger.prices import PRICES, price_of
 from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.search_tables import sample_classes
 from tintype_studio.storage.tables import samples
+from tintype_studio.training.outlines import require_outlines
 from tintype_studio.training.weights import weights_of
 from tintype_studio.vision.tasks import Task
 from tintype_studio.vision.train.config import TrainConfig, read_config
@@ -116,6 +117,14 @@ def plan_training(studio: Studio, principal: Principal, request: TrainRequest) -
         images = _check_existing(export, pipeline.task)
     else:
         images = _check_images(studio, dataset, pipeline.task, request.status_filter, classes)
+        require_outlines(
+            studio.database,
+            dataset,
+            pipeline.task,
+            statuses=STATUS_FILTERS[request.status_filter],
+            classes=classes,
+            drafts=config.drafts,
+        )
     weights = weights_of(studio, principal, pipeline.name, config.pretrained, request.local_weights)
     missing = missing_libraries()
     if missing:

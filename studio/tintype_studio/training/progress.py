@@ -306,6 +306,12 @@ def end(studio: Studio, connection: sa.Connection, job_end: End) -> None:
         started_at=job_end.started_at,
         finished_at=clock.now(),
     )
+    # Of a model that does not become ready, the end of its run is what happens to it.
+    connection.execute(
+        sa.update(models)
+        .where(models.c.run_id == row["id"], models.c.ready_at.is_(None))
+        .values(updated_at=clock.now())
+    )
     if row["data_sha256"] is not None:
         mark_unused(studio.database, connection, [row["data_sha256"]])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 import sqlalchemy as sa
 
+from tintype_studio.catalog.samples import Status
 from tintype_studio.errors import InvalidInput, NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.tables import samples
@@ -98,7 +99,8 @@ def candidates(studio: Studio, dataset: Dataset, model: Model, choice: Choice) -
     after = 0
     while page := studio.samples.page(dataset, limit=PAGE, after=after):
         for sample in page:
-            if (sample.annotation_count or (by_folder and sample.folder != "/")) and choice.takes(sample):
+            told = sample.folder != "/" if by_folder else sample.status is Status.COMPLETE
+            if (sample.annotation_count or told) and choice.takes(sample):
                 yield sample
         after = page[-1].row_id
 

@@ -15,10 +15,20 @@ from PIL import Image
 
 from tintype_studio.errors import Conflict, InvalidInput, UnsupportedFormat
 from tintype_studio.formats import WRITERS, writer_for
-from tintype_studio.formats.base import Archive, ExportClass, member_path
+from tintype_studio.formats.archive import Archive
+from tintype_studio.formats.base import ExportClass, member_path
 
-FORMATS = ("pictograph", "coco", "yolo")
-IMAGE_AT = {"pictograph": "images/", "coco": "images/", "yolo": "images/train/"}
+FORMATS = ("pictograph", "coco", "yolo", "cvat", "pascal_voc", "labelme", "csv")
+IMAGE_AT = {
+    "pictograph": "images/",
+    "coco": "images/",
+    "yolo": "images/train/",
+    "cvat": "images/",
+    "pascal_voc": "JPEGImages/",
+    "labelme": "images/",
+    "csv": "images/",
+}
+PICTURES = (".jpg", ".png")
 
 
 def jpeg(shade: int) -> bytes:
@@ -31,7 +41,7 @@ def test_the_registry_names_every_format_and_imports_nothing_until_asked():
     script = (
         "import sys\n"
         "from tintype_studio.formats import WRITERS\n"
-        "assert list(WRITERS) == ['pictograph', 'coco', 'yolo'] and 'coco' in WRITERS\n"
+        f"assert list(WRITERS) == {list(FORMATS)!r} and 'coco' in WRITERS\n"
         "heavy = [m for m in sys.modules if m in {'numpy', 'orjson', 'pydantic'} or '.formats.' in m]\n"
         "assert not heavy, heavy\n"
         "assert WRITERS['coco'].format == 'coco'\n"
@@ -48,7 +58,9 @@ def test_each_writer_carries_its_own_name(name):
 
 
 def test_an_unknown_format_lists_those_there_are():
-    with pytest.raises(UnsupportedFormat, match="pictograph, coco, yolo") as caught:
+    with pytest.raises(
+        UnsupportedFormat, match="pictograph, coco, yolo, cvat, pascal_voc, labelme, csv"
+    ) as caught:
         writer_for("tfrecord")
     assert caught.value.details == {"formats": list(FORMATS)}
     assert "coco" in caught.value.fix
@@ -87,8 +99,30 @@ def test_members_carry_the_time_of_creation_and_a_fixed_mode(make, name):
         assert info.date_time == (2025, 3, 4, 5, 6, 8)
         assert info.create_system == 3
         assert info.external_attr >> 16 == 0o100644
-        is_image = info.filename.startswith("images/")
+        is_image = info.filename.endswith(PICTURES)
         assert info.compress_type == (zipfile.ZIP_STORED if is_image else zipfile.ZIP_DEFLATED)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 8193, 16385, 1 << 20, (1 << 20) + 1])
+@pytest.mark.parametrize("deflate", [True, False])
+def test_members_of_every_size_come_back(size, deflate):
+    """Among members that are streamed, whose place in the ZIP is found another way."""
+    data = bytes(n * n % 251 for n in range(size))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        archive = Archive(file, datetime(2025, 1, 1))
+        archive.write("first.txt", data, deflate=deflate)
+        archive.write_chunks("streamed.txt", [b"head", data])
+        archive.write("é/last.txt", data, deflate=deflate)
+        for path in ("first.txt", "streamed.txt"):
+            with pytest.raises(Conflict):
+                archive.write(path, b"")
+        file.writestr("by others.txt", "text")
+    read = zipfile.ZipFile(out)
+    assert read.testzip() is None
+    assert read.namelist() == ["first.txt", "streamed.txt", "é/last.txt", "by others.txt"]
+    assert read.read("first.txt") == read.read("é/last.txt") == data
+    assert read.read("streamed.txt") == b"head" + data
 
 
 def test_the_bytes_do_not_depend_on_the_system(monkeypatch):
@@ -141,16 +175,24 @@ def test_names_beyond_ascii_survive(make, name):
     )
     exported = make.export(name, item, classes=("交通标志",), name="Straße")
     assert f"{IMAGE_AT[name]}日本/žluťoučký 🐴.jpg" in exported.names
-    listing = {"pictograph": "dataset.json", "coco": "annotations.json", "yolo": "data.yaml"}[name]
+    listing = {
+        "pictograph": "dataset.json",
+        "coco": "annotations.json",
+        "yolo": "data.yaml",
+        "cvat": "annotations.xml",
+        "pascal_voc": "Annotations/日本/žluťoučký 🐴.xml",
+        "labelme": "images/日本/žluťoučký 🐴.json",
+        "csv": "annotations.csv",
+    }[name]
     assert "交通标志" in exported.text(listing)
-    assert "Straße" in exported.text(listing)
+    assert "Straße" in exported.text(listing) or name in {"labelme", "csv"}  # which name no dataset
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_without_images_only_text_is_written(make, name):
     exported = make.export(name, make.item(make.box(1, 2, 3, 4)))
     assert exported.names
-    assert not any(path.startswith("images/") for path in exported.names)
+    assert not any(path.endswith(PICTURES) for path in exported.names)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -204,7 +246,7 @@ def test_a_path_too_long_for_a_zip_is_refused():
         member_path("images", ["é" * 40_000], "a.jpg")
 
 
-@pytest.mark.parametrize("name", ["pictograph", "coco"])
+@pytest.mark.parametrize("name", ["pictograph", "coco", "cvat", "csv"])
 def test_the_same_image_twice_is_a_conflict(make, name):
     item = make.item(image=lambda: jpeg(1))
     with pytest.raises(Conflict, match=r"001\.jpg"):

@@ -55,7 +55,15 @@ def peak(name, count, polygons, path):
 # What may grow, in bytes per image: zipfile's directory of members, and the stems that YOLO remembers. A
 # writer that gathered would add the size of the text, which is more than this allows.
 @pytest.mark.parametrize(
-    ("name", "polygons", "kept"), [("coco", 3, 0), ("pictograph", 3, 550), ("yolo", 1, 750)]
+    ("name", "polygons", "kept"),
+    [
+        ("coco", 3, 0),
+        ("pictograph", 3, 550),
+        ("yolo", 1, 750),
+        ("cvat", 3, 0),
+        ("csv", 3, 0),
+        ("pascal_voc", 2, 750),
+    ],
 )
 def test_memory_does_not_grow_with_the_annotations(name, polygons, kept, tmp_path):
     peak(name, 50, polygons, tmp_path / "warm.zip")  # imports

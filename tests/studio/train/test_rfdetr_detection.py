@@ -24,7 +24,7 @@ from tintype_studio.vision.train.export_onnx import (  # noqa: E402
     export,
     onnx_answer,
 )
-from tintype_studio.vision.train.nets.rf_detr import ExportedBoxes, RfDetr  # noqa: E402
+from tintype_studio.vision.train.nets.rf_detr import ExportedBoxes, RfDetr, places_of_map  # noqa: E402
 from tintype_studio.vision.train.pipelines import pipeline_of  # noqa: E402
 from tintype_studio.vision.train.protocol import Target  # noqa: E402
 from tintype_studio.vision.train.trainers.rfdetr_detection import RfDetrDetection  # noqa: E402
@@ -222,3 +222,12 @@ def test_weights_that_are_not_there_need_weights():
         made(pretrained="/nowhere/at all")
     assert caught.value.code == "needs_weights"
     assert caught.value.fix
+
+
+def test_only_fine_maps_have_places_at_the_edge_of_the_image():
+    assert places_of_map(torch.zeros(1, 4, 49, 49))[1] is None
+    places, outside = places_of_map(torch.zeros(1, 4, 50, 60))
+    ring = outside.view(50, 60)
+    assert ring[0].all() and ring[-1].all() and ring[:, 0].all() and ring[:, -1].all()  # noqa: PT018
+    assert not ring[1:-1, 1:-1].any()
+    assert (places[0][outside[0, :, 0]] == 0).all()

@@ -174,7 +174,7 @@ def test_lists_are_filtered_and_paged_newest_first(studio: Studio, owner: Princi
 def test_newest_for_tells_what_finds_objects_in_a_dataset(
     studio: Studio, owner: Principal, signs: Dataset, train: Train
 ) -> None:
-    first, second = train(), train(pipeline="detectron2")
+    first, second = train(), train(pipeline="rfdetr_detection")
     train(pipeline="classification")
     gone = train()
     studio.models.archive(owner, gone.id)

@@ -18,7 +18,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.executor import Executor
 from tintype_studio.jobs.job import JobStatus
 from tintype_studio.jobs.pool import Pool
-from tintype_studio.storage.tables import swept_blobs
+from tintype_studio.storage.upkeep_tables import swept_blobs
 from tintype_studio.studio import Studio
 from tintype_studio.training import turn as turns
 from tintype_studio.training.models import ModelStatus

@@ -47,8 +47,7 @@ TOOL = ToolSpec(
     toolset="annotations",
     description=(
         "Use when you have looked at drafts that an engine made (preview_image) and they are right: makes "
-        "them final, so that they also teach the dataset's own detector. For one image, some ids, or a "
-        "whole dataset by class and confidence."
+        "them final, to teach the dataset's own detector, too. One image, some ids, or a dataset by class."
     ),
     args=AcceptAnnotationsArgs,
     result=ReviewedShape,

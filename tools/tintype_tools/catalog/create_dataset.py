@@ -8,22 +8,37 @@ from pydantic import Field
 
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.shapes import DatasetName, DatasetShape
+from tintype_tools.shapes import AnnotationType, ClassArgs, DatasetName, DatasetShape
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
 
 class CreateDatasetArgs(Args):
-    """Its name."""
+    """Its name, and what is known of it."""
 
     name: DatasetName
     description: Annotated[str | None, Field(description="What the dataset is for.", max_length=2000)] = None
+    annotation_types: Annotated[
+        list[AnnotationType] | None,
+        Field(description="What its annotations are meant to be.", min_length=1, max_length=4),
+    ] = None
+    classes: Annotated[
+        list[ClassArgs] | None,
+        Field(description="Its classes; annotations may use no others.", max_length=1000),
+    ] = None
 
 
 def handle(args: CreateDatasetArgs, call: Call) -> DatasetShape:
     """Create."""
-    return DatasetShape.of(
-        call.studio.datasets.create(call.principal, name=args.name, description=args.description)
+    studio = call.studio
+    made = studio.datasets.create(
+        call.principal,
+        name=args.name,
+        description=args.description,
+        annotation_types=args.annotation_types,
     )
+    if args.classes:
+        made = studio.classes.declare(call.principal, made.name, [c.as_class() for c in args.classes])
+    return DatasetShape.whole(made, call)
 
 
 TOOL = ToolSpec(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
@@ -14,6 +16,9 @@ class DeleteImageArgs(Args):
     """Which one."""
 
     image_uuid: ImageId
+    permanent: Annotated[
+        bool, Field(description="Remove for good, from the recycle bin or past it; undo cannot help then.")
+    ] = False
 
 
 class DeleteImageResult(Result):
@@ -26,6 +31,9 @@ class DeleteImageResult(Result):
 
 def handle(args: DeleteImageArgs, call: Call) -> DeleteImageResult:
     """Delete."""
+    if args.permanent:
+        gone = call.studio.batch.remove(call.principal, args.image_uuid)
+        return DeleteImageResult(image_uuid=gone.uuid, filename=gone.filename)
     sample = call.studio.samples.delete(call.principal, args.image_uuid)
     return DeleteImageResult(image_uuid=sample.id, filename=sample.filename)
 
@@ -38,7 +46,7 @@ TOOL = ToolSpec(
     core=False,
     description=(
         "Use when the user asks to remove one image and its annotations. Needs the user's confirmation; "
-        "undo_call brings it back. A member deletes only its own."
+        "undo_call brings it back unless permanent. A member deletes only its own."
     ),
     args=DeleteImageArgs,
     result=DeleteImageResult,

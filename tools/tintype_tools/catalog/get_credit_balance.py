@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tintype_studio.identity.roles import Role
+from tintype_studio.ledger.ledger import Entry
 from tintype_tools.call import Call
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
@@ -23,6 +24,18 @@ class LedgerEntryShape(Result):
     description: str | None = None
     created_at: datetime
 
+    @classmethod
+    def of(cls, entry: Entry) -> LedgerEntryShape:
+        """As listed."""
+        return cls(
+            id=entry.id,
+            operation=entry.operation,
+            amount=entry.amount,
+            balance_after=entry.balance_after,
+            description=entry.description,
+            created_at=entry.created_at,
+        )
+
 
 class GetCreditBalanceResult(Result):
     """Whole credits that this key can spend now, and the latest ledger entries."""
@@ -40,17 +53,7 @@ def handle(_args: GetCreditBalanceArgs, call: Call) -> GetCreditBalanceResult:
         credits_remaining=balance.credits_remaining,
         credits_monthly_allowance=balance.credits_monthly_allowance,
         credits_reset_at=balance.credits_reset_at,
-        recent_history=[
-            LedgerEntryShape(
-                id=e.id,
-                operation=e.operation,
-                amount=e.amount,
-                balance_after=e.balance_after,
-                description=e.description,
-                created_at=e.created_at,
-            )
-            for e in balance.recent_history
-        ],
+        recent_history=[LedgerEntryShape.of(entry) for entry in balance.recent_history],
     )
 
 

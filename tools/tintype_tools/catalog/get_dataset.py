@@ -27,7 +27,7 @@ def handle(args: GetDatasetArgs, call: Call) -> DatasetShape:
     if args.include_images:
         page = call.studio.samples.page(dataset, limit=args.images_limit)
         images = [ImageShape.of(sample, call) for sample in page]
-    return DatasetShape.of(dataset, images)
+    return DatasetShape.whole(dataset, call, images)
 
 
 TOOL = ToolSpec(

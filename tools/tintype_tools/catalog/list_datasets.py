@@ -16,6 +16,7 @@ class ListDatasetsArgs(Args):
     """Which page."""
 
     limit: Annotated[int, Field(ge=1, le=1000, description="Most datasets to return.")] = 100
+    offset: Annotated[int, Field(ge=0, le=10**12, description="Skip so many.")] = 0
 
 
 class ListDatasetsResult(Result):
@@ -27,8 +28,8 @@ class ListDatasetsResult(Result):
 
 def handle(args: ListDatasetsArgs, call: Call) -> ListDatasetsResult:
     """List."""
-    found = call.studio.datasets.list(call.principal, limit=args.limit)
-    return ListDatasetsResult(datasets=[DatasetShape.of(d) for d in found], count=len(found))
+    found = call.studio.datasets.list(call.principal, limit=args.limit, offset=args.offset)
+    return ListDatasetsResult(datasets=DatasetShape.listed(found, call), count=len(found))
 
 
 TOOL = ToolSpec(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,12 @@ class ListExportsArgs(Args):
     """Which page."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="Most exports to return.")] = 50
+    offset: Annotated[int, Field(ge=0, description="Exports to skip.")] = 0
+    dataset_name: Annotated[str | None, Field(description="Only of this dataset.")] = None
+    status: Annotated[
+        Literal["pending", "processing", "completed", "failed"] | None,
+        Field(description="Only of this status."),
+    ] = None
 
 
 class ListExportsResult(Result):
@@ -27,7 +33,13 @@ class ListExportsResult(Result):
 
 def handle(args: ListExportsArgs, call: Call) -> ListExportsResult:
     """List."""
-    found = call.studio.exports.list(call.principal, limit=args.limit)
+    found = call.studio.exports.list(
+        call.principal,
+        limit=args.limit,
+        offset=args.offset,
+        dataset_name=args.dataset_name,
+        status=args.status,
+    )
     return ListExportsResult(exports=[ExportShape.of(e, call) for e in found], count=len(found))
 
 
@@ -39,7 +51,7 @@ TOOL = ToolSpec(
     core=False,
     description=(
         "Use when you need to know which exports exist, whether one is completed, or its download URL. "
-        "Newest first, over all datasets."
+        "Newest first, over all datasets unless one is named."
     ),
     args=ListExportsArgs,
     result=ListExportsResult,

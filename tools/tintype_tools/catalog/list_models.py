@@ -58,8 +58,8 @@ TOOL = ToolSpec(
     category=Category.MODELS,
     toolset="models",
     description=(
-        "Use when you look for a trained model, or want to compare what there is: newest first, with status, "
-        "metrics and classes. get_model tells more of one."
+        "Use when you look for a trained model: newest first, with status, metrics and classes. get_model "
+        "tells more."
     ),
     args=ListModelsArgs,
     result=ListModelsResult,

@@ -13,13 +13,11 @@ from tintype_studio.ledger.prices import price_of
 from tintype_tools.call import Call, Output, Plan
 from tintype_tools.job_shapes import DEFAULT_WAIT, WaitSeconds
 from tintype_tools.labelling_shapes import LabellingResult, planned, quoted, so_far, started
-from tintype_tools.predictions import Confidence, ModelId, ScoreShape
+from tintype_tools.predictions import Confidence, ImageClasses, ModelId, answers_of
 from tintype_tools.shapes import DatasetName
-from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
+from tintype_tools.spec import Args, Category, Effect, Quote, ToolSpec
 
 KIND = "predict"
-MAX_ANSWERS = 5000
-PAGE = 500
 TYPICAL_IMAGES = 10
 
 
@@ -35,13 +33,6 @@ class PredictDatasetArgs(Args):
     ] = False
     max_images: Annotated[int | None, Field(ge=1, description="Look at so many at most.")] = None
     wait_seconds: WaitSeconds = DEFAULT_WAIT
-
-
-class ImageClasses(Result):
-    """The best classes of a whole image."""
-
-    image_uuid: str
-    classes: list[ScoreShape]
 
 
 class PredictDatasetResult(LabellingResult):
@@ -79,24 +70,7 @@ def handle(args: PredictDatasetArgs, call: Call) -> Output:
 
 def report(job: Job, call: Call) -> PredictDatasetResult:
     """What the job has done."""
-    return PredictDatasetResult(**so_far(job, call), answers=_answers(job, call) or None)
-
-
-def _answers(job: Job, call: Call) -> list[ImageClasses]:
-    found: list[ImageClasses] = []
-    after: str | None = None
-    while len(found) < MAX_ANSWERS and (
-        page := call.studio.jobs.items(job, outcome="done", limit=PAGE, after=after)
-    ):
-        for item in page:
-            scores: dict[str, float] = item.detail.get("scores") or {}
-            if scores:
-                classes = [ScoreShape(name=name, confidence=score) for name, score in scores.items()]
-                found.append(ImageClasses(image_uuid=item.key, classes=classes))
-        if not found:  # another kind of model: no item of it has scores
-            break
-        after = page[-1].key
-    return found
+    return PredictDatasetResult(**so_far(job, call), answers=answers_of(job, call) or None)
 
 
 TOOL = ToolSpec(

@@ -46,8 +46,8 @@ TOOL = ToolSpec(
     category=Category.ANNOTATIONS,
     toolset="annotations",
     description=(
-        "Use when drafts that an engine made are wrong: removes them. Final annotations are never touched. "
-        "For one image, some ids, or a whole dataset by class and confidence."
+        "Use when drafts that an engine made are wrong: removes them, never final annotations. One image, "
+        "some ids, or a dataset by class."
     ),
     args=RejectAnnotationsArgs,
     result=ReviewedShape,

@@ -59,7 +59,7 @@ TOOL = ToolSpec(
         "Use when you have labels for one image. Replaces all of its annotations, so send the complete list. "
         "The class label is `name`. Boxes are {x,y,w,h} objects, polygons are rings of {x,y} points "
         "(further rings are holes), all in pixels of the upright image. The image becomes complete, or new "
-        "for an empty list. Check the outcome with preview_image."
+        "when its last one goes. Check the outcome with preview_image."
     ),
     args=SaveAnnotationsArgs,
     result=SaveAnnotationsResult,

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from tintype_studio.annotations.geometry import Label
-from tintype_studio.catalog.datasets import DatasetClass
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.shapes import DatasetName, DatasetShape
+from tintype_tools.shapes import ClassArgs, DatasetName, DatasetShape
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
-
-
-class ClassArgs(Args):
-    """One class."""
-
-    name: Annotated[Label, Field(description="Class label, case-sensitive.")]
-    type: Annotated[
-        Literal["bbox", "polygon", "polyline", "keypoint"] | None,
-        Field(description="Annotation type the class is meant for."),
-    ] = None
-    color: Annotated[
-        str | None, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="Drawing colour, #rrggbb.")
-    ] = None
 
 
 class SetDatasetClassesArgs(Args):
@@ -39,7 +24,7 @@ class SetDatasetClassesArgs(Args):
 
 def handle(args: SetDatasetClassesArgs, call: Call) -> DatasetShape:
     """Replace the list."""
-    classes = [DatasetClass(c.name, c.type, c.color) for c in args.classes]
+    classes = [c.as_class() for c in args.classes]
     return DatasetShape.of(call.studio.classes.declare(call.principal, args.dataset_name, classes))
 
 

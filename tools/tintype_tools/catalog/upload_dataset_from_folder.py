@@ -89,8 +89,7 @@ TOOL = ToolSpec(
     toolset="images",
     description=(
         "Use when the user asks to upload a folder of pictures. Creates the dataset if needed, reads the "
-        "folder with its subfolders and reports what was uploaded, skipped and refused. Running it again "
-        "continues: names that are there are skipped."
+        "folder with its subfolders and reports what was uploaded, skipped and refused. Again: it goes on."
     ),
     args=UploadDatasetFromFolderArgs,
     result=UploadDatasetFromFolderResult,

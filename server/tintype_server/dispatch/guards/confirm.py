@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tintype_server.dispatch.fingerprint import fingerprint
 from tintype_server.dispatch.rehearsal import binding, done, rehearse, shown, told
-from tintype_server.dispatch.running import Next, RunningCall
+from tintype_server.dispatch.running import REST, Next, RunningCall
 from tintype_studio.approvals.service import TOKEN_TTL, Asked
 from tintype_studio.errors import ConfirmationRequired, Conflict
 from tintype_tools.call import Outcome, Plan
@@ -71,6 +71,8 @@ def digest_of(call: RunningCall, plan: Plan) -> str:
 
 def why_confirm(call: RunningCall, plan: Plan) -> str | None:
     """Why a call that would do this needs a word; None when it does not."""
+    if _answers_itself(call):
+        return None
     if call.spec.effect is Effect.DESTROY:
         return "it deletes"
     if _is_expensive(call):
@@ -82,7 +84,18 @@ def why_confirm(call: RunningCall, plan: Plan) -> str | None:
 
 def _may_need_word(call: RunningCall) -> bool:
     """Whether a rehearsal is worth its time."""
+    if _answers_itself(call):
+        return False
     return call.spec.effect is Effect.DESTROY or call.spec.takes_away or _is_expensive(call)
+
+
+def _answers_itself(call: RunningCall) -> bool:
+    """Whether the answer to a question would be the caller's own, who is a program and always says yes."""
+    return call.request.door == REST and not _by_human(call)
+
+
+def _by_human(call: RunningCall) -> bool:
+    return (call.principal.confirm_by or call.settings.confirm_by) == BY_HUMAN
 
 
 def _is_expensive(call: RunningCall) -> bool:
@@ -94,7 +107,7 @@ def _question(
     call: RunningCall, plan: Plan, reason: str, price: int, arguments: dict[str, Any], digest: str
 ) -> ConfirmationRequired:
     summary = told(call.spec, plan, price)
-    by_human = (call.principal.confirm_by or call.settings.confirm_by) == BY_HUMAN
+    by_human = _by_human(call)
     approval, token = call.studio.approvals.ask(
         call.principal,
         Asked(

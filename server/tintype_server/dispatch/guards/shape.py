@@ -61,7 +61,7 @@ class _Cut:
 def shape(call: RunningCall, proceed: Next) -> Outcome:
     """Cut the answer to the budget. The answer of a call inside a call is cut with the outer one's."""
     outcome = proceed(call)
-    if call.request.nested:
+    if call.request.nested or call.spec.confidential:
         return outcome
     budget = call.token_budget
     if budget <= 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -36,6 +37,11 @@ def validate(call: RunningCall, proceed: Next) -> Outcome:
 
 def _as_invalid_input(tool: str, error: ValidationError, known: list[str]) -> InvalidInput:
     found = error.errors(include_url=False, include_context=False, include_input=False)
+    return invalid_arguments(found, f"{tool} takes: {', '.join(known) or 'no arguments'}.")
+
+
+def invalid_arguments(found: Sequence[Mapping[str, Any]], takes: str) -> InvalidInput:
+    """What a model found, as one error; ``takes`` is the advice after an argument that is not known."""
     problems = [
         {
             "loc": [part if isinstance(part, int) else printable(part[:80]) for part in p["loc"]],
@@ -47,7 +53,7 @@ def _as_invalid_input(tool: str, error: ValidationError, known: list[str]) -> In
     lines = "; ".join(f"{_path(p['loc'])}: {p['msg']}" for p in problems[:5])
     fix = "Correct the named arguments and call again."
     if any(p["type"] == "extra_forbidden" and len(p["loc"]) == 1 for p in problems):
-        fix = f"{tool} takes: {', '.join(known) or 'no arguments'}."
+        fix = takes
     return InvalidInput(
         f"Invalid arguments: {lines}.",
         code="invalid_arguments",

@@ -18,7 +18,7 @@ from tintype_studio.annotations.geometry import ANNOTATIONS
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.kind import JobPlan, Kind
-from tintype_studio.jobs.labelling import extent, label_image, stored_image, to_label, totals
+from tintype_studio.jobs.labelling import label_image, meant_by, stored_image, to_label, totals
 from tintype_studio.ledger.prices import price_of
 from tintype_studio.names import clean_name
 from tintype_studio.vision.detect.chain import TEACHING_SECONDS, DetectorSettings, EngineSpec, Survey
@@ -52,7 +52,8 @@ class Asked:
 
 class AutoAnnotate(Kind):
     """``args``: ``dataset``, ``classes`` (``name``, ``output_type``), ``threshold``, ``overwrite``,
-    ``max_images`` or None, and ``one_by_one``: ask for each class by itself.
+    ``max_images`` or None, and ``one_by_one``: ask for each class by itself; or ``rows`` and ``redraft``
+    (``jobs/labelling.py``) in place of ``max_images``.
     """
 
     name = "auto_annotate"
@@ -62,7 +63,7 @@ class AutoAnnotate(Kind):
         """One item and one price per image; refuses unknown classes, and classes that nobody can find."""
         dataset = studio.datasets.get(principal, args["dataset"])
         names = checked_names(dataset, args["classes"])
-        meant = extent(studio, dataset, labelled=args["overwrite"], most=args["max_images"]).meant
+        meant = meant_by(studio, dataset, args, labelled=args["overwrite"])
         studio.detectors.survey(dataset, {name: name for name in names}).require(dataset.name)
         return JobPlan(
             f"Label {', '.join(names)[:100]} in {dataset.name}",

@@ -14,6 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from tintype_studio.annotations.geometry import ANNOTATIONS
+from tintype_studio.catalog.samples import Status
 from tintype_studio.errors import InvalidInput, NotFound, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.kind import Done, JobPlan, Kind
@@ -150,7 +151,10 @@ def _look(run: Run, model: Model, outlined: frozenset[str], sample_id: str) -> D
         sample, annotations = studio.documents.get(run.principal, sample_id)
     except NotFound:  # deleted meanwhile
         return Done(skipped=True)
-    if model.signature is None or not can_be_measured(model.signature, annotations, sample.folder):
+    complete = sample.status is Status.COMPLETE
+    if model.signature is None or not can_be_measured(
+        model.signature, annotations, sample.folder, complete=complete
+    ):
         return Done(skipped=True)
     state = of_image(sample, partial(_seen, run, model, annotations, outlined))
     studio.blobs.put_derived(_place(run.job.id, sample_id), state)

@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tintype_studio.annotations.classes import require_known
-from tintype_studio.annotations.geometry import ANNOTATIONS
-from tintype_studio.errors import NotFound
+from tintype_studio.annotations.geometry import ANNOTATIONS, BBoxAnnotation, PolygonAnnotation
+from tintype_studio.errors import InvalidInput, NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.kind import Done, JobPlan, Kind
-from tintype_studio.jobs.labelling import extent, label_image, of_image, stored_image, to_label, totals
+from tintype_studio.jobs.labelling import label_image, meant_by, of_image, stored_image, to_label, totals
 from tintype_studio.ledger.prices import price_of
 from tintype_studio.vision.detect.trained import author_of
 from tintype_studio.vision.tasks import Task
@@ -36,7 +36,10 @@ BEST = 5
 
 
 class Predict(Kind):
-    """``args``: ``model_id``, ``dataset``, ``threshold``, ``overwrite``, ``max_images`` or None."""
+    """``args``: ``model_id``, ``dataset``, ``threshold``, ``overwrite``, ``max_images`` or None; or ``rows``
+    and ``redraft`` (``jobs/labelling.py``) in its place. With ``classes`` (``name``, ``output_type``) only
+    these are saved, and as boxes where that is their type.
+    """
 
     name = "predict"
     item_seconds = 120.0
@@ -48,8 +51,8 @@ class Predict(Kind):
         model = studio.models.ready(principal, args["model_id"])
         dataset = studio.datasets.get(principal, args["dataset"])
         if model.model_type is not Task.CLASSIFICATION:
-            usable_classes(dataset, model)
-        meant = extent(studio, dataset, labelled=_also_labelled(model, args), most=args["max_images"]).meant
+            _sought(dataset, model, args)
+        meant = meant_by(studio, dataset, args, labelled=_also_labelled(model, args))
         return JobPlan(
             f"Predict {dataset.name} with {author_of(model.name, model.version)}",
             total=meant,
@@ -67,8 +70,8 @@ class Predict(Kind):
         if model.model_type is Task.CLASSIFICATION:
             run.each(images, partial(_classify, run, model))
         else:
-            sought = usable_classes(dataset, model)
-            if others := sorted(set(model.classes) - sought):
+            sought = _sought(dataset, model, run.args)
+            if others := sorted(set(model.classes) - usable_classes(dataset, model)):
                 run.log(f"The dataset does not take {', '.join(others)[:300]}: left out.", "warning")
             engine = partial(_drafts, run, model, sought)
             run.each(images, partial(label_image, run, engine, sought, _price))
@@ -84,6 +87,20 @@ def usable_classes(dataset: Dataset, model: Model) -> frozenset[str]:
     if not known:
         require_known(dataset, model.classes)
     return known
+
+
+def _sought(dataset: Dataset, model: Model, args: dict[str, Any]) -> frozenset[str]:
+    """The classes to look for; InvalidInput (``unknown_class``) for one that the model does not know."""
+    usable = usable_classes(dataset, model)
+    asked = [each["name"] for each in args.get("classes") or ()]
+    if unknown := sorted(set(asked) - set(model.classes)):
+        raise InvalidInput(
+            f"{author_of(model.name, model.version)} does not know {', '.join(unknown)[:200]!r}.",
+            code="unknown_class",
+            fix=f"It knows: {', '.join(model.classes)[:500]}.",
+        )
+    require_known(dataset, asked)
+    return usable & frozenset(asked) if asked else usable
 
 
 def _also_labelled(model: Model, args: dict[str, Any]) -> bool:
@@ -108,7 +125,15 @@ def _drafts(run: Run, model: Model, sought: frozenset[str], sample: Sample) -> l
             author,
         )
     )
-    return [each for each in found if each.name in sought]
+    as_boxes = {each["name"] for each in run.args.get("classes") or () if each["output_type"] == "bbox"}
+    return [_as_box(each) if each.name in as_boxes else each for each in found if each.name in sought]
+
+
+def _as_box(annotation: Annotation) -> Annotation:
+    """The box around a polygon, and what else it says; other annotations as they are."""
+    if not isinstance(annotation, PolygonAnnotation) or annotation.bounding_box is None:
+        return annotation
+    return BBoxAnnotation(**annotation.model_dump(exclude={"type", "polygon"}))
 
 
 def _classify(run: Run, model: Model, sample_id: str) -> Done:

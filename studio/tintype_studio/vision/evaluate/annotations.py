@@ -37,12 +37,18 @@ def outlined_classes(annotations: Sequence[Annotation]) -> set[str]:
     return {a.name for a in annotations if isinstance(a, PolygonAnnotation) and not is_draft(a)}
 
 
-def can_be_measured(signature: Signature, annotations: Sequence[Annotation], folder: str) -> bool:
-    """Whether it is known what is true: the image is labelled, with one class where the model gives one."""
+def can_be_measured(
+    signature: Signature, annotations: Sequence[Annotation], folder: str, *, complete: bool
+) -> bool:
+    """Whether it is known what is true: the image is labelled, with one class where the model gives one.
+
+    Of places, a ``complete`` image without annotations says that there is nothing; one with drafts alone says
+    nothing yet.
+    """
     if signature.task is Task.CLASSIFICATION:
         labels = labels_of(annotations, signature.classes, folder)
         return bool(labels) and (signature.multi_label or len(labels) == 1)
-    return any(not is_draft(a) for a in annotations)
+    return any(not is_draft(a) for a in annotations) or (complete and not annotations)
 
 
 def truth_of(

@@ -218,9 +218,10 @@ def _summary(
     images: Counter[str] = Counter(item.split for item in items)
     if not images["train"]:
         raise InvalidInput(
-            "No image is left to train on: all are set to val or test.",
+            "No image is left to train on: all came with the split val or test.",
             code="too_few_images",
-            fix="Set some images to train, or to no split, export again, and train on that export.",
+            fix="Add images without a split (upload_image, upload_dataset_from_folder), label them, and "
+            "train on a new export. Images keep the split that they were imported with.",
         )
     objects: Counter[str] = Counter()
     per_class: dict[str, dict[str, int]] = {

@@ -53,10 +53,15 @@ def check_export(
             fix="Annotate the images, or widen the class filter, then export again.",
         )
     if polygons == 0 and task in MASK_TASKS:
-        raise _wrong(
-            f"The export has no polygon, which {task.value.replace('_', ' ')} learns from.",
-            fix="Turn the boxes into polygons (auto_annotate_box), or train yolox or rfdetr_detection.",
-        )
+        raise no_polygon(task)
+
+
+def no_polygon(task: Task, fix: str | None = None) -> InvalidInput:
+    """The error (``wrong_export``) for a task of masks without an outline to learn from."""
+    return _wrong(
+        f"There is no polygon among the annotations, which {task.value.replace('_', ' ')} learns from.",
+        fix=fix or "Turn the boxes into polygons (auto_annotate_box), or train yolox or rfdetr_detection.",
+    )
 
 
 def _wrong(message: str, fix: str | None = None) -> InvalidInput:

@@ -10,7 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tintype_studio.vision.train.nets.pyramid import MEAN, SPREAD, Pyramid, Size, Unit
+from tintype_studio.vision.train.nets.pyramid import MEAN, SPREAD, STRIDES, Pyramid, Size, Unit
+
+FINEST = 4
+"""Pixels of the image per cell of the logits."""
 
 
 class PixelClasses(nn.Module):
@@ -28,8 +31,11 @@ class PixelClasses(nn.Module):
         first = self.pyramid.stem((images - MEAN) / SPREAD)
         levels = self.pyramid.levels(first)
         x = self.fine(first)
-        for level in levels:
-            x = x + functional.interpolate(level, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        for stride, level in zip(STRIDES, levels, strict=True):
+            # By a factor, which is a constant of the exported graph: ONNX Runtime then enlarges in the
+            # blocked layout of its convolutions.
+            factor = float(stride // FINEST)
+            x = x + functional.interpolate(level, scale_factor=factor, mode="bilinear", align_corners=False)
         for unit in self.smooth:
             x = unit(x)
         logits: torch.Tensor = self.classify(x)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 START = 0.05
 """Side of the box that a place of the map starts from, as a share of the image; as published."""
+EDGE = 0.01
+"""Places whose middle is this close to the edge of the image, as a share of it, are none; as published."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,7 @@ class Answers:
     place_logits: list[torch.Tensor]
     """For each group ``[N, T, C]``."""
     place_boxes: list[torch.Tensor]
-    """For each group ``[N, T, 4]``: centre and size, shares of the image."""
+    """For each group ``[N, T, 4]``: centre and size, shares of the image. Only in training."""
     logits: torch.Tensor
     """``[L, N, G * Q, C]``."""
     boxes: torch.Tensor
@@ -85,24 +87,32 @@ class RfDetr(nn.Module):
         """``images``: ``[N, 3, S, S]``, 0 to 255."""
         model = self.network.model
         features = self._features(images)
-        tokens = features.flatten(2).transpose(1, 2)
+        tokens = features.permute(0, 2, 3, 1).flatten(1, 2)
         places, outside = places_of_map(features)
-        inside = tokens.masked_fill(outside, 0.0)
+        # Of exported files the number of images stays free: ``len`` would fix it.
+        number = images.shape[0]
+        inside = tokens if outside is None else tokens.masked_fill(outside, 0.0)
         queries = min(model.num_queries, tokens.shape[1])
         place_logits, place_boxes, starts = [], [], []
         for group in range(model.group_detr if self.training else 1):
             found = model.enc_output_norm[group](model.enc_output[group](inside))
             logits = model.enc_out_class_embed[group](found)
-            boxes = refined(places, model.enc_out_bbox_embed[group](found))
-            best = logits.masked_fill(outside, -torch.inf).amax(-1).topk(queries, 1).indices
-            starts.append(boxes.detach().gather(1, best[..., None].expand(-1, -1, 4)))
+            rank = logits if outside is None else logits.masked_fill(outside, -torch.inf)
+            best = rank.amax(-1).topk(queries, 1).indices[..., None]
             place_logits.append(logits)
-            place_boxes.append(boxes)
+            if self.training:
+                boxes = refined(places, model.enc_out_bbox_embed[group](found))
+                place_boxes.append(boxes)
+                starts.append(boxes.detach().gather(1, best.expand(-1, -1, 4)))
+            else:
+                # Only what learns needs to know the boxes of the places that are not chosen.
+                found = found.gather(1, best.expand(-1, -1, found.shape[-1]))
+                from_here = places.expand(number, -1, -1).gather(1, best.expand(-1, -1, 4))
+                starts.append(refined(from_here, model.enc_out_bbox_embed[group](found)))
         first = torch.arange(queries, device=images.device)
         chosen = torch.cat([first + group * model.num_queries for group in range(len(starts))])
         start = refined(torch.cat(starts, 1), model.reference_point_embed.weight[chosen])
-        # Of exported files the number of images stays free: ``len`` would fix it.
-        number, shape = images.shape[0], [tuple(features.shape[2:])]
+        shape = [tuple(features.shape[2:])]
         decoded = model.decoder(
             inputs_embeds=model.query_feat.weight[chosen].expand(number, -1, -1),
             reference_points=start,
@@ -196,14 +206,18 @@ def step_of(config: RfDetrConfig) -> int:
     return int((patch if isinstance(patch, int) else patch[0]) * config.backbone_config.num_windows)
 
 
-def places_of_map(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes that the places of a map start from ``[1, T, 4]``, and which lie at the edge ``[1, T, 1]``."""
+def places_of_map(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Boxes that the places of a map start from ``[1, T, 4]``, and which lie at the edge ``[1, T, 1]``: None
+    of a map so coarse that none does.
+    """
     height, width = features.shape[2:]
     y = (torch.arange(height, device=features.device, dtype=torch.float32) + 0.5) / height
     x = (torch.arange(width, device=features.device, dtype=torch.float32) + 0.5) / width
     middles = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1).view(1, -1, 2)
-    outside = ((middles <= 0.01) | (middles >= 0.99)).any(-1, keepdim=True)
     places = torch.cat([middles, torch.full_like(middles, START)], -1)
+    if max(int(height), int(width)) * EDGE < 0.5:
+        return places, None
+    outside = ((middles <= EDGE) | (middles >= 1 - EDGE)).any(-1, keepdim=True)
     return places.masked_fill(outside, 0.0), outside
 
 

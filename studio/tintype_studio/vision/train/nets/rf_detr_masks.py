@@ -33,20 +33,33 @@ class RfDetrMasks(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[Answers, torch.Tensor]:
         """``images``: ``[N, 3, S, S]``. The answers, and prototypes ``[N, D + 1, h, w]``."""
-        answers: Answers = self.detector(images)
-        x = functional.interpolate(
-            answers.features, size=(self.side, self.side), mode="bilinear", align_corners=False
-        )
-        for block in self.pixel_blocks:
-            x = block(x)
-        maps = self.pixel_projection(x)
+        answers, pixels = self.answers(images)
+        maps = self.pixel_projection(pixels)
         # The one bias of all masks is a prototype that every mask takes once.
         return answers, torch.cat([maps, self.bias.expand_as(maps[:, :1])], 1)
+
+    def answers(self, images: torch.Tensor) -> tuple[Answers, torch.Tensor]:
+        """The answers, and what each pixel says before it is projected: ``[N, D, h, w]``."""
+        answers: Answers = self.detector(images)
+        x = _enlarged(answers.features, self.side)
+        for block in self.pixel_blocks:
+            x = block(x)
+        return answers, x
 
     def coefficients(self, queries: torch.Tensor) -> torch.Tensor:
         """Of queries ``[..., D]``: ``[..., D + 1]``."""
         found = self.query_projection(self.query_block(queries))
         return torch.cat([found, torch.ones_like(found[..., :1])], -1)
+
+    def unprojected(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Of ``coefficients``, those that make the same masks of pixels that are not projected, and of ones.
+
+        The projection is linear, so it may as well be done to a few queries as to all pixels.
+        """
+        weight = self.pixel_projection.weight.flatten(1)
+        bias = self.pixel_projection.bias
+        found, once = coefficients[..., :-1], coefficients[..., -1:]
+        return torch.cat([found @ weight, (found * bias).sum(-1, keepdim=True) + once * self.bias], -1)
 
 
 class ExportedMasks(nn.Module):
@@ -60,10 +73,21 @@ class ExportedMasks(nn.Module):
         """``boxes [N, Q, 4]``, ``scores [N, Q, C]``, ``coefficients [N, Q, D + 1]`` and ``prototypes
         [N, D + 1, h, w]``.
         """
-        answers, prototypes = self.module(images)
+        answers, pixels = self.module.answers(images)
         boxes = corners(answers.boxes[-1]).clamp(0, 1) * self.module.detector.image_size
-        coefficients = self.module.coefficients(answers.queries[-1])
+        coefficients = self.module.unprojected(self.module.coefficients(answers.queries[-1]))
+        prototypes = torch.cat([pixels, torch.ones_like(pixels[:, :1])], 1)
         return boxes, answers.logits[-1].float().sigmoid(), coefficients.float(), prototypes.float()
+
+
+def _enlarged(features: torch.Tensor, side: int) -> torch.Tensor:
+    """``[N, D, side, side]``; by a whole factor, where there is one (``PixelClasses`` says why)."""
+    have = int(features.shape[-1])
+    if side % have == 0:
+        return functional.interpolate(
+            features, scale_factor=float(side // have), mode="bilinear", align_corners=False
+        )
+    return functional.interpolate(features, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def random_network(classes: int) -> Any:

@@ -1,0 +1,206 @@
+"""CVAT for images 1.1: one XML file.
+
+    annotations.xml                         labels, then every image with its shapes
+    images/<folder>/<filename>              if images are included
+
+``name`` of an image is its path under ``images/``. If any image has a split, the file is that of a project
+whose tasks are the splits, as CVAT exports one: each image has its ``subset``, and those without a split
+are in ``default``.
+
+- A box, a polygon, a polyline, and a keypoint (``points`` with one point), in exact coordinates. Nothing is
+  rotated, occluded or stacked (``z_order`` 0).
+- A polygon of several rings that lie apart becomes polygons of one ``group_id``.
+- A polygon with holes becomes a ``mask``, for a CVAT polygon is one outline; the part outside the image is
+  cut off.
+- Confidence below 1 and attributes are ``attribute`` elements (``attributes.py`` says how), declared as
+  text with the label they occur under.
+
+What XML cannot hold is replaced by U+FFFD.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import orjson
+
+from tintype_studio.annotations.geometry import (
+    Annotation,
+    BBoxAnnotation,
+    KeypointAnnotation,
+    Point,
+    PolygonAnnotation,
+    PolylineAnnotation,
+)
+from tintype_studio.formats.archive import PackedSpool
+from tintype_studio.formats.attributes import flatten
+from tintype_studio.formats.base import (
+    SPLITS,
+    ExportClass,
+    ExportItem,
+    ExportWriter,
+    counted,
+    folder_segments,
+    member_path,
+)
+from tintype_studio.formats.outlines import pairs_json
+from tintype_studio.formats.regions import is_whole, mask_of, region_notes
+from tintype_studio.formats.shapes import ring_of
+from tintype_studio.formats.xml_text import cleaned, distinct, escaped
+
+UNASSIGNED = "default"
+"""CVAT's own name for images outside of all subsets."""
+
+_HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
+_BOX = b'<box label="%b" source="manual" occluded="0" xtl="%b" ytl="%b" xbr="%b" ybr="%b" z_order="0"'
+_LINE = b'<%b label="%b" source="manual" occluded="0" points="%b" z_order="0"'
+_MASK = (
+    b'<mask label="%b" source="manual" occluded="0" rle="%b" left="%d" top="%d" width="%d" height="%d" '
+    b'z_order="0"'
+)
+
+
+class CvatWriter(ExportWriter):
+    """Writes CVAT XML. Images wait in temporary files, since their number and attributes come first."""
+
+    format: ClassVar[str] = "cvat"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._subsets: dict[str, PackedSpool] = {}
+        self._sizes: Counter[str] = Counter()
+        self._labels = distinct(list(self.class_index))
+        self._escaped = {name: escaped(kept).encode() for name, kept in self._labels.items()}
+        self._attributes: dict[str, dict[str, None]] = {name: {} for name in self.class_index}
+        self._groups = 0
+
+    def _add(self, item: ExportItem) -> None:
+        path = cleaned(member_path("images", folder_segments(item.folder), item.filename))
+        self.store_image(item, path)
+        subset = item.split or UNASSIGNED
+        if subset not in self._subsets:
+            self._subsets[subset] = self.spool()
+        self._sizes[subset] += 1
+        mark = f' subset="{subset}"' if item.split else ""
+        name = escaped(path.removeprefix("images/"))
+        head = f'<image id="{self.images}" name="{name}"{mark} width="{item.width}" height="{item.height}">\n'
+        shapes = [shape for annotation in item.annotations for shape in self._shapes(annotation, item)]
+        self._subsets[subset].append(b"".join([head.encode(), *shapes, b"</image>\n"]))
+
+    def _shapes(self, annotation: Annotation, item: ExportItem) -> list[bytes]:
+        """The elements of one annotation; none if nothing of it lies inside the image."""
+        label = self._escaped[annotation.name]
+        match annotation:
+            case PolygonAnnotation():
+                shapes = self._polygon(annotation, label, item)
+            case BBoxAnnotation(bounding_box=box):
+                corners = orjson.dumps([box.x, box.y, box.x + box.w, box.y + box.h])[1:-1].split(b",")
+                shapes = [_BOX % (label, *corners)]
+            case PolylineAnnotation():
+                shapes = [_LINE % (b"polyline", label, _points(annotation.polyline.path))]
+            case KeypointAnnotation():
+                shapes = [_LINE % (b"points", label, _points([annotation.keypoint]))]
+        if not shapes:
+            self.counts["outside"] += 1
+            self.left_out += 1
+            return []
+        self.written += 1
+        pairs = flatten(annotation)
+        if not pairs:
+            return [shape + b"/>\n" for shape in shapes]
+        self._attributes[annotation.name].update(dict.fromkeys(name for name, _ in pairs))
+        inner = "".join(
+            f'<attribute name="{escaped(name)}">{escaped(text)}</attribute>\n' for name, text in pairs
+        ).encode()
+        return [b"%b>\n%b</%b>\n" % (shape, inner, shape[1 : shape.index(b" ")]) for shape in shapes]
+
+    def _polygon(self, annotation: PolygonAnnotation, label: bytes, item: ExportItem) -> list[bytes]:
+        paths = annotation.polygon.paths
+        if len(paths) == 1:
+            return [_LINE % (b"polygon", label, _points(paths[0]))]
+        rings = [ring_of(path) for path in paths]
+        if is_whole(rings):
+            self._groups += 1
+            self.counts["parts"] += 1
+            group = b' group_id="%d"' % self._groups
+            return [_LINE % (b"polygon", label, _points(path)) + group for path in paths]
+        mask = mask_of(rings, item.width, item.height)
+        if mask is None:
+            return []
+        self.counts["masks"] += 1
+        rle = ", ".join(map(str, mask.counts)).encode()
+        return [_MASK % (label, rle, mask.left, mask.top, mask.width, mask.height)]
+
+    def _finish(self) -> None:
+        parts: list[bytes | PackedSpool] = [_HEAD, self._meta().encode()]
+        for subset in (*SPLITS, UNASSIGNED):
+            if subset in self._subsets:
+                spool = self._subsets[subset]
+                parts.append(self._marked(spool) if subset == UNASSIGNED and self._is_project else spool)
+        self.archive.write_chunks("annotations.xml", [*parts, b"</annotations>\n"])
+
+    @property
+    def _is_project(self) -> bool:
+        return bool(self._subsets.keys() - {UNASSIGNED})
+
+    def _marked(self, spool: PackedSpool) -> PackedSpool:
+        """The images without a split, which have to name a subset once others do."""
+        marked = self.spool()
+        for line in spool.lines():
+            is_image = line.startswith(b"<image ")
+            marked.append(b'<image subset="%b" ' % UNASSIGNED.encode() + line[7:] if is_image else line)
+        return marked
+
+    def _meta(self) -> str:
+        moment = self.archive.created_at.isoformat(" ", "microseconds")
+        name = escaped(self.dataset_name)
+        stamps = f"<created>{moment}</created>\n<updated>{moment}</updated>\n"
+        labels = "".join(["<labels>\n", *map(self._label, self.classes), "</labels>\n"])
+        if self._is_project:
+            used = [subset for subset in (*SPLITS, UNASSIGNED) if subset in self._sizes]
+            tasks = "".join(
+                f"<task>\n{self._task(subset, number, self._sizes[subset])}{stamps}"
+                f"<subset>{subset}</subset>\n</task>\n"
+                for number, subset in enumerate(used, 1)
+            )
+            body = f"<project>\n<id>1</id>\n<name>{name}</name>\n{stamps}<tasks>\n{tasks}</tasks>\n"
+            body += labels + "<subsets>" + "\n".join(used) + "</subsets>\n</project>\n"
+        else:
+            body = f"<task>\n{self._task(self.dataset_name, 1, self.images)}{stamps}{labels}</task>\n"
+        return f"<meta>\n{body}<dumped>{moment}</dumped>\n</meta>\n"
+
+    def _task(self, name: str, number: int, images: int) -> str:
+        return (
+            f"<id>{number}</id>\n<name>{escaped(name)}</name>\n<size>{images}</size>\n<mode>annotation</mode>\n"
+            f"<overlap>0</overlap>\n<bugtracker></bugtracker>\n<start_frame>0</start_frame>\n"
+            f"<stop_frame>{max(images - 1, 0)}</stop_frame>\n<frame_filter></frame_filter>\n"
+        )
+
+    def _label(self, cls: ExportClass) -> str:
+        color = f"<color>{escaped(cls.color)}</color>\n" if cls.color else ""
+        attributes = "".join(
+            f"<attribute>\n<name>{escaped(name)}</name>\n<mutable>False</mutable>\n"
+            "<input_type>text</input_type>\n<default_value></default_value>\n<values></values>\n</attribute>\n"
+            for name in self._attributes[cls.name]
+        )
+        return (
+            f"<label>\n<name>{escaped(self._labels[cls.name])}</name>\n{color}<type>any</type>\n"
+            f"<attributes>\n{attributes}</attributes>\n</label>\n"
+        )
+
+    def _notes(self) -> list[str]:
+        notes = region_notes(self.counts, "CVAT")
+        changed = sum(name != kept for name, kept in self._labels.items())
+        if changed:
+            notes.append(
+                f"{counted(changed, 'class name holds', 'class names hold')} a character that XML cannot; "
+                "it was replaced."
+            )
+        return notes
+
+
+def _points(path: Sequence[Point]) -> bytes:
+    """``x,y;x,y;…``."""
+    return pairs_json(path)[2:-2].replace(b"],[", b";")

@@ -1,0 +1,1 @@
+"""Videos: what they are, and single frames of them as pictures."""

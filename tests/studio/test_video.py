@@ -1,0 +1,92 @@
+"""Frames of videos: those that are shown at the asked times, upright, from good files and bad ones."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tintype_studio.errors import InvalidInput, UnsupportedFormat
+from tintype_studio.video.choice import Span, choose
+from tintype_studio.video.frames import frames, take
+from tintype_studio.video.probe import probe
+
+WIDTH, HEIGHT, BITS = 320, 96, 12
+UNEVEN = [sum((10, 33, 40, 200, 700)[n % 5] for n in range(count)) for count in range(60)]
+
+
+def write(path: Path, times: list[int], *, codec: str = "libx264", rotation: int | None = None) -> Path:
+    """A video whose frames carry their numbers as black and white bars, shown at ``times`` (ms)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", 12
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation is not None:
+            stream.set_display_rotation(rotation)
+        for number, time in enumerate(times):
+            pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            for bit in range(BITS):
+                pixels[:, bit * 24 : bit * 24 + 24] = 255 * (number >> bit & 1)
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def number(pixels: np.ndarray) -> int:
+    return sum(1 << bit for bit in range(BITS) if pixels[HEIGHT // 2, bit * 24 + 12].mean() > 128)
+
+
+def shown(times: list[int], at: float) -> int:
+    return max(n for n, time in enumerate(times) if time <= at * 1000 + 1)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize(
+    "span", [Span(2.0), Span(1.0, 3.3, 9.1), Span(60.0, 2.0, 4.0), Span(5.0, max_frames=3)]
+)
+def test_what_is_shown_at_each_moment_is_taken_once(tmp_path: Path, name: str, span: Span) -> None:
+    path = write(tmp_path / name, UNEVEN)
+    start, end = span.start_seconds or 0.0, min(span.end_seconds or 99.0, UNEVEN[-1] / 1000)
+    moments = [start + n / span.fps for n in range(1000) if start + n / span.fps < end]
+    expected = list(dict.fromkeys(shown(UNEVEN, moment) for moment in moments))[: span.max_frames]
+    found = [number(pixels) for _, pixels in frames(str(path), span)]
+    # The last frame is shown for a while after its own time.
+    assert found in (expected, [*expected, len(UNEVEN) - 1])
+
+
+def test_a_turned_video_comes_upright(tmp_path: Path) -> None:
+    path = write(tmp_path / "turned.mp4", UNEVEN[:10], rotation=90)
+    info = probe(str(path))
+    assert (info.width, info.height, info.frame_count, info.codec) == (HEIGHT, WIDTH, 10, "h264")
+    _, pixels = next(frames(str(path), Span(1.0, 0.1)))
+    # A quarter turn against the clock: what was left is at the bottom.
+    assert number(np.rot90(pixels, -1)) == shown(UNEVEN[:10], 0.1)
+
+
+def test_a_cut_off_video_gives_its_whole_frames_and_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", UNEVEN)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    choice = choose(str(path), Span(5.0))
+    assert 0 < len(take(str(path), choice.frames)) <= len(choice.frames)
+    assert "cut off" in choice.notes[0]
+
+
+def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
+    inner = write(tmp_path / "a.ts", UNEVEN[:5])
+    path = tmp_path / "list.m3u8"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{inner}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(UnsupportedFormat):
+        probe(str(path))
+
+
+def test_a_video_without_its_end_is_damaged(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", UNEVEN)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(InvalidInput) as refused:
+        probe(str(path))
+    assert refused.value.code == "damaged_video"
