@@ -132,13 +132,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer calls")
     quick = parser.parse_args().quick
-    rounds, calls, load = (4, 50, 512) if quick else (15, 200, 4096)
+    rounds, calls, load = (4, 40, 512) if quick else (15, 200, 4096)
     with TemporaryDirectory(prefix="tintype-bench-") as folder:
         made = Bench(Path(folder) / "home")
         rows, ratios = added(made, rounds, calls)
         floor_rows, floor_ratios = floor(made, Path(folder) / "floor.db", rounds, calls)
         ratios |= floor_ratios
-        bare = bare_call(300 if quick else 2000)
+        bare = bare_call(200 if quick else 2000)
         rows.append(["bare SDK call over HTTP", milliseconds(bare), "", "", ""])
         of_bare = {f"{name}_of_bare": ms / 1000 / bare for name, ms in ratios.items() if "added_ms" in name}
         rate_rows, rates = throughput(made, 3 if quick else 7, load)

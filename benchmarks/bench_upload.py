@@ -176,10 +176,10 @@ asyncio.run(main())
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="100 pictures")
+    parser.add_argument("--quick", action="store_true", help="40 pictures")
     parser.add_argument("--count", type=int, help="pictures; default 1000")
     arguments = parser.parse_args()
-    count = arguments.count or (100 if arguments.quick else 1000)
+    count = arguments.count or (40 if arguments.quick else 1000)
     if not SDK.exists():
         sys.exit("The published SDK is not installed; run `make sdk` first.")
     with tempfile.TemporaryDirectory(prefix="tintype-bench-") as name:

@@ -80,9 +80,7 @@ class Removal:
         return Removed(images, annotations)
 
 
-def _documents(
-    connection: sa.Connection, dataset_row_id: int, after: int
-) -> Sequence[sa.Row[Any, Any, Any]]:
+def _documents(connection: sa.Connection, dataset_row_id: int, after: int) -> Sequence[sa.Row[Any, Any, Any]]:
     """Current documents of a dataset's living samples by the sample's row id, those behind ``after``."""
     page = (
         sa.select(samples.c.id)

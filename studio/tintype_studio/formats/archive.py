@@ -137,8 +137,7 @@ class PackedSpool:
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)  # noqa: SIM115 - closed by close()
         self._separator = separator
         self._length = 0
-        self._waiting: list[bytes] = []
-        self._waits = 0
+        self._waiting = bytearray()  # not a list: short texts of orjson hold on to 4 KiB each
         self._packer = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         self._thread: ThreadPoolExecutor | None = None
         self._pieces: deque[Future[None]] = deque()
@@ -150,13 +149,11 @@ class PackedSpool:
     def append(self, record: bytes) -> None:
         """Add ``record``, after a separator unless it is the first."""
         if self._separator and self._length:
-            self._waiting.append(self._separator)
+            self._waiting += self._separator
             self._length += len(self._separator)
-            self._waits += len(self._separator)
-        self._waiting.append(record)
+        self._waiting += record
         self._length += len(record)
-        self._waits += len(record)
-        if self._waits >= PIECE:
+        if len(self._waiting) >= PIECE:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="deflate")
             self._pieces.append(self._thread.submit(self._pack, self._taken()))
@@ -164,9 +161,8 @@ class PackedSpool:
                 self._pieces.popleft().result()
 
     def _taken(self) -> bytes:
-        data = b"".join(self._waiting)
+        data = bytes(self._waiting)
         self._waiting.clear()
-        self._waits = 0
         self.crc = zlib.crc32(data, self.crc)
         return data
 
