@@ -195,7 +195,8 @@ def added(made: Bench, rounds: int, calls: int) -> tuple[list[list[str]], dict[s
         ),
         "paid": (lambda: made.request("run_paid", {}), bare_commit),
     }
-    rows, ratios = [], {}
+    rows: list[list[str]] = []
+    ratios: dict[str, float] = {}
     for name, (request, alone) in kinds.items():
         through, without = Timed(made.dispatch), Timed(alone)
         in_turns([through, without], request, rounds, calls)
@@ -215,7 +216,8 @@ def floor(made: Bench, file: Path, rounds: int, calls: int) -> tuple[list[list[s
     in_turns(list(steps.values()), lambda: None, rounds, calls)
     by_hand.close()
     least = steps[HANDLER].medians()
-    rows, ratios = [], {}
+    rows: list[list[str]] = []
+    ratios: dict[str, float] = {}
     for name, timed in steps.items():
         hand = timed.medians()
         more = [a - b for a, b in zip(hand, least, strict=True)]
