@@ -265,7 +265,7 @@ def test_a_viewer_sees_only_what_it_may_call(tmp_path: Path) -> None:
         answer = pipe.ask("tools/call", {"name": "list_exports", "arguments": {}})
     finally:
         pipe.close()
-    assert names == ["get_dataset", "list_datasets", "read_more"]
+    assert names == ["get_dataset", "list_dataset_files", "list_datasets", "read_more"]
     assert "toolset_required" in answer["result"]["content"][0]["text"]
 
 

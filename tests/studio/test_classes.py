@@ -83,14 +83,15 @@ def test_a_declared_dataset_refuses_an_unknown_class_and_offers_the_closest(
     assert studio.documents.get(owner, sample.id)[1] == []
 
 
-def test_a_dataset_declared_without_classes_refuses_all(
+def test_a_dataset_declared_without_classes_learns_them_again(
     studio: Studio, owner: Principal, sample: Sample, boxes: Any
 ) -> None:
+    declare(studio, owner, "car")
+    with pytest.raises(InvalidInput):
+        studio.documents.save(owner, sample.id, boxes(1, "bus"))
     declare(studio, owner)
-    with pytest.raises(InvalidInput) as caught:
-        studio.documents.save(owner, sample.id, boxes(1))
-    assert "(none declared)" in caught.value.fix
-    studio.documents.save(owner, sample.id, [])
+    studio.documents.save(owner, sample.id, boxes(1, "bus"))
+    assert [a.name for a in studio.documents.get(owner, sample.id)[1]] == ["bus"]
 
 
 def test_a_class_in_use_cannot_be_dropped(

@@ -418,10 +418,7 @@ def test_a_first_write_that_fails_is_undone_and_the_unit_goes_on(
 
 def test_a_glance_waits_for_no_writer_and_leaves_no_transaction(studio: Studio, owner: Principal) -> None:
     def look() -> list[str]:
-        with studio.database.glance() as connection:
-            return [
-                row["name"] for row in Prepared(sa.select(datasets.c.name)).all(connection, {}, alone=True)
-            ]
+        return [row["name"] for row in studio.database.glance(Prepared(sa.select(datasets.c.name)), {})]
 
     studio.datasets.create(owner, name="a")
     assert look() == ["a"]

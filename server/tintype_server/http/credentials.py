@@ -47,11 +47,11 @@ class RequireKey:
     MCP sessions are bound to the key that opened them.
     """
 
-    def __init__(self, app: ASGIApp, studio: Studio, *, max_streams: int | None = MAX_STREAMS) -> None:
-        """``max_streams``: GETs of one key at a time; None where a GET is no stream."""
+    def __init__(self, app: ASGIApp, studio: Studio, *, streams: bool = True) -> None:
+        """``streams``: whether a GET opens one, of which a key may have so many at a time."""
         self._app = app
         self._studio = studio
-        self._max_streams = max_streams
+        self._counts_streams = streams
         self._streams: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,12 +83,12 @@ class RequireKey:
 
     @contextmanager
     def _stream(self, scope: Scope, principal: Principal) -> Iterator[None]:
-        if self._max_streams is None or scope.get("method") != "GET":
+        if not self._counts_streams or scope.get("method") != "GET":
             yield
             return
         key = principal.key_id
-        if self._streams[key] >= self._max_streams:
-            raise too_many("streams", self._max_streams)
+        if self._streams[key] >= MAX_STREAMS:
+            raise too_many("streams", MAX_STREAMS)
         self._streams[key] += 1
         try:
             yield

@@ -27,6 +27,9 @@ from tintype_studio.errors import Internal, InvalidInput, MethodNotAllowed, NotF
 
 PREFIX = "/api/v1/"
 
+OTHERS = (f"{API}/_dispatch/", f"{API}/tools")
+"""What is below the prefix and not the dialect's; routes of their own refuse what they do not take."""
+
 RESOURCES = (
     "datasets",
     "images",
@@ -62,7 +65,8 @@ class Dialect(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """By prefix."""
-        mine = scope["type"] == "http" and _path(scope).startswith(PREFIX)
+        path = _path(scope) if scope["type"] == "http" else ""
+        mine = path.startswith(PREFIX) and not path.startswith(OTHERS)
         return (Match.FULL if mine else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +98,7 @@ def build_dialect(runtime: Runtime) -> ASGIApp:
     app.add_exception_handler(HTTPException, partial(_wrong_address, app, refuse))
     app.add_exception_handler(DryRun, _dry_run)
     app.add_exception_handler(Exception, partial(_failed, refuse))
-    return _Frame(app, RequireKey(app, runtime.studio, max_streams=None))
+    return _Frame(app, RequireKey(app, runtime.studio, streams=False))
 
 
 class _Frame:

@@ -184,8 +184,7 @@ def _unknown_classes(unknown: list[str], known: list[str]) -> InvalidInput:
     return InvalidInput(
         f"Not classes of this dataset: {_listed(unknown, quoted=True)}.",
         code="unknown_class",
-        fix=f"{hint}Use one of: {_listed(known) or '(none declared)'}; "
-        "or add the class with set_dataset_classes.",
+        fix=f"{hint}Use one of: {_listed(known)}; or add the class with set_dataset_classes.",
     )
 
 
