@@ -117,7 +117,7 @@ class DatasetShape(Result):
     @classmethod
     def whole(cls, dataset: Dataset, call: Call, images: list[ImageShape] | None = None) -> DatasetShape:
         """From the platform's dataset, with all that there is to tell."""
-        shape = cls.of(dataset, images, archived=call.studio.datasets.in_bin([dataset])[dataset.id])
+        shape = cls.of(dataset, images, archived=call.studio.datasets.count_in_bin(dataset))
         shape.updated_at = dataset.updated_at
         return shape
 

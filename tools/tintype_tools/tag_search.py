@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
+from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.search.tag_search import Wanted
 from tintype_studio.vision.tags import ATTRIBUTES, known_attribute
-from tintype_tools.call import Call
-from tintype_tools.found_images import FoundImage, not_indexed_note
+from tintype_tools.call import Call, Output
+from tintype_tools.found_images import FoundImage, not_indexed_note, numbered, sheet
 from tintype_tools.spec import Result
 
 MAX_TAGS = 100
@@ -35,7 +36,37 @@ class TaggedImages(Result):
     note: str | None = None
 
 
-def note_on(wanted: Wanted, not_indexed: int, call: Call) -> str | None:
+class Asked(Protocol):
+    """The arguments that such tools have in common."""
+
+    objects: list[str] | None
+    scenes: list[str] | None
+    attributes: list[str] | None
+    limit: int
+    offset: int
+    contact_sheet: bool
+
+
+def search(args: Asked, dataset: Dataset | None, call: Call) -> Output:
+    """Search one dataset, or all of the organization; then each image tells its dataset."""
+    wanted = Wanted(args.objects, args.scenes, args.attributes)
+    found = call.studio.search.by_tags(
+        call.principal, dataset, wanted, limit=args.limit, offset=args.offset, check=call.check
+    )
+    everywhere = dataset is None
+    value = TaggedImages(
+        images=[
+            FoundImage.of(hit, with_dataset=everywhere, with_project=not everywhere) for hit in found.hits
+        ],
+        count=len(found.hits),
+        total=found.total or 0,
+        not_indexed=found.not_indexed or None,
+        note=_note_on(wanted, found.not_indexed, call),
+    )
+    return Output(value, sheet(numbered(found), call) if args.contact_sheet else ())
+
+
+def _note_on(wanted: Wanted, not_indexed: int, call: Call) -> str | None:
     """What there is to say about tags that no image can have, and about images that may be missing."""
     notes = []
     if wanted.scenes and (about := call.studio.search.about_scenes(wanted.scenes)):

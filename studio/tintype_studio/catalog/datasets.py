@@ -57,6 +57,12 @@ _BY_NAME = Prepared(
     .order_by(dataset_classes.c.position)
 )
 
+_IN_BIN = Prepared(
+    sa.select(sa.func.count().label("count")).where(
+        samples.c.dataset_id == sa.bindparam("dataset_id"), samples.c.deleted_at.is_not(None)
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetClass:
@@ -203,6 +209,12 @@ class Datasets:
                 fix="Call list_datasets to see them.",
             )
         return str(rows[0]["name"])
+
+    def count_in_bin(self, dataset: Dataset) -> int:
+        """How many deleted images of one dataset lie in the recycle bin."""
+        with self._db.read() as connection:
+            (row,) = _IN_BIN.all(connection, {"dataset_id": dataset.row_id}, alone=True)
+        return int(row["count"])
 
     def in_bin(self, of: Sequence[Dataset]) -> dict[str, int]:
         """By UUID, how many deleted images of the datasets lie in the recycle bin."""

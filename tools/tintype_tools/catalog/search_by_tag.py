@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from tintype_studio.identity.roles import Role
-from tintype_studio.search.tag_search import Wanted
 from tintype_tools.call import Call, Output
-from tintype_tools.found_images import ContactSheet, FoundImage, numbered, sheet
+from tintype_tools.found_images import ContactSheet
 from tintype_tools.shapes import DatasetName
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
-from tintype_tools.tag_search import Attributes, Limit, Objects, Offset, Scenes, TaggedImages, note_on
+from tintype_tools.tag_search import Attributes, Limit, Objects, Offset, Scenes, TaggedImages, search
 
 
 class SearchByTagArgs(Args):
@@ -25,19 +24,7 @@ class SearchByTagArgs(Args):
 
 def handle(args: SearchByTagArgs, call: Call) -> Output:
     """Search."""
-    dataset = call.studio.datasets.get(call.principal, args.dataset_name)
-    wanted = Wanted(args.objects, args.scenes, args.attributes)
-    found = call.studio.search.by_tags(
-        call.principal, dataset, wanted, limit=args.limit, offset=args.offset, check=call.check
-    )
-    value = TaggedImages(
-        images=[FoundImage.of(hit, with_project=True) for hit in found.hits],
-        count=len(found.hits),
-        total=found.total or 0,
-        not_indexed=found.not_indexed or None,
-        note=note_on(wanted, found.not_indexed, call),
-    )
-    return Output(value, sheet(numbered(found), call) if args.contact_sheet else ())
+    return search(args, call.studio.datasets.get(call.principal, args.dataset_name), call)
 
 
 TOOL = ToolSpec(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from tintype_studio.identity.roles import Role
-from tintype_studio.search.tag_search import Wanted
 from tintype_tools.call import Call, Output
-from tintype_tools.found_images import ContactSheet, FoundImage, numbered, sheet
+from tintype_tools.found_images import ContactSheet
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
-from tintype_tools.tag_search import Attributes, Limit, Objects, Offset, Scenes, TaggedImages, note_on
+from tintype_tools.tag_search import Attributes, Limit, Objects, Offset, Scenes, TaggedImages, search
 
 
 class SearchOrganizationByTagArgs(Args):
@@ -23,18 +22,7 @@ class SearchOrganizationByTagArgs(Args):
 
 def handle(args: SearchOrganizationByTagArgs, call: Call) -> Output:
     """Search."""
-    wanted = Wanted(args.objects, args.scenes, args.attributes)
-    found = call.studio.search.by_tags(
-        call.principal, None, wanted, limit=args.limit, offset=args.offset, check=call.check
-    )
-    value = TaggedImages(
-        images=[FoundImage.of(hit, with_dataset=True) for hit in found.hits],
-        count=len(found.hits),
-        total=found.total or 0,
-        not_indexed=found.not_indexed or None,
-        note=note_on(wanted, found.not_indexed, call),
-    )
-    return Output(value, sheet(numbered(found), call) if args.contact_sheet else ())
+    return search(args, None, call)
 
 
 TOOL = ToolSpec(
