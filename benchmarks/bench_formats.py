@@ -158,7 +158,8 @@ def measure_writing(folder: Path, count: int, rounds: int, *, peers: bool) -> No
     others: dict[str, dict[str, float]] = {}
     if peers:
         make_peers()
-        others = ask_peers(folder, shapes)
+        (folder / "shapes.json").write_text(json.dumps(shapes))
+        others = ask_peers("formats_peers.py", folder, WIDTH, HEIGHT)
     for _ in range(rounds):
         for case, (name, given) in of.items():
             ours[case].append(write(name, given, folder / "ours.zip"))
@@ -205,11 +206,10 @@ def make_peers() -> None:
         subprocess.run([str(python), "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
 
 
-def ask_peers(folder: Path, shapes: Shapes) -> dict[str, dict[str, float]]:
-    """By peer and format, seconds per image."""
-    (folder / "shapes.json").write_text(json.dumps(shapes))
+def ask_peers(script: str, *arguments: object) -> dict[str, dict[str, float]]:
+    """By peer and format, seconds per image, as a script of the peers' environment measures them."""
     done = subprocess.run(
-        [str(PEERS / "bin" / "python"), str(HERE / "formats_peers.py"), str(folder), str(WIDTH), str(HEIGHT)],
+        [str(PEERS / "bin" / "python"), str(HERE / script), *map(str, arguments)],
         check=True,
         stdout=subprocess.PIPE,
     )

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
-import subprocess
 import tempfile
 import time
 import zipfile
@@ -29,7 +27,17 @@ from xml.parsers import expat
 
 import orjson
 from _common import median, print_result
-from bench_formats import CLASSES, CREATED, FORMATS, HEIGHT, PEERS, WIDTH, items_of, made_shapes, make_peers
+from bench_formats import (
+    CLASSES,
+    CREATED,
+    FORMATS,
+    HEIGHT,
+    WIDTH,
+    ask_peers,
+    items_of,
+    made_shapes,
+    make_peers,
+)
 from PIL import Image
 
 from tintype_studio.formats import writer_for
@@ -143,7 +151,7 @@ def measure_reading(folder: Path, count: int, rounds: int, *, peers: bool) -> No
     if peers:
         make_peers()
         put(folder / "some", items[:SOME])
-        others = ask_peers(folder, polygons)
+        others = ask_peers("reading_peers.py", folder / "whole", folder / "some", polygons)
     rows, ratios = [], {}
     for name in FORMATS:
         mine = median(times["read", name])
@@ -172,18 +180,6 @@ def timed(folder: Path, polygons: int, *, kept: bool) -> float:
     if found != polygons:
         raise RuntimeError(f"{folder.name}: {found} of {polygons} polygons were read")
     return seconds
-
-
-def ask_peers(folder: Path, polygons: int) -> dict[str, dict[str, float]]:
-    """By peer and format, seconds per image."""
-    command = [str(PEERS / "bin" / "python"), str(HERE / "reading_peers.py")]
-    done = subprocess.run(
-        [*command, str(folder / "whole"), str(folder / "some"), str(polygons)],
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    answer: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
-    return answer
 
 
 if __name__ == "__main__":

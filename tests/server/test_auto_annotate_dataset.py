@@ -19,7 +19,7 @@ from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
 from tintype_studio.annotations.review import is_draft
 from tintype_studio.catalog.datasets import Dataset, DatasetClass
-from tintype_studio.catalog.samples import Sample
+from tintype_studio.catalog.samples import Sample, Status
 from tintype_studio.errors import ConfirmationRequired, InvalidInput, NotFound, PaymentRequired, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
@@ -135,6 +135,20 @@ def test_images_without_labels_get_drafts_and_are_charged(runtime, owner, pool, 
     for sample in images[:LABELLED]:
         assert not any(is_draft(a) for a in runtime.studio.documents.get(owner, sample.id)[1])
     assert runtime.studio.detectors.examples(yard).counts == {"badge": LABELLED, "crate": LABELLED}
+
+
+def test_an_image_that_somebody_says_is_complete_without_objects_is_passed_over(
+    runtime, owner, pool, yard, images
+):
+    empty = images[LABELLED]
+    runtime.studio.batch.update(owner, yard.name, [empty.id], status=Status.COMPLETE)
+    balance, _ = books(runtime.studio, owner)
+    started = call(runtime)
+    assert started.value["job"]["credits_held"] == UNLABELLED - 1
+    report = finish(runtime, owner, pool, started)
+    assert (report["images_attempted"], report["images_processed"]) == (UNLABELLED - 1, UNLABELLED - 1)
+    assert names(runtime, owner, empty) == []
+    assert books(runtime.studio, owner) == (balance - (UNLABELLED - 1), 0)
 
 
 def test_one_undo_takes_the_whole_job_back(runtime, owner, pool, images):

@@ -73,6 +73,11 @@ class Sample:
     display_name: str | None = None
     """Shown instead of the file name, where somebody gave one."""
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has annotations, or somebody has said that it is complete without any."""
+        return self.annotation_count > 0 or self.status is Status.COMPLETE
+
 
 _LISTED = sa.select(
     samples,
@@ -253,14 +258,14 @@ class Samples:
     def count(
         self, dataset: Dataset, *, statuses: tuple[Status, ...] = tuple(Status), unlabelled: bool = False
     ) -> int:
-        """How many images have one of the statuses; of those, if so asked, the ones without annotations."""
+        """How many images have one of the statuses; of those, if so asked, the ones that are not labelled."""
         query = sa.select(sa.func.count()).where(
             samples.c.dataset_id == dataset.row_id,
             samples.c.deleted_at.is_(None),
             samples.c.status.in_([s.value for s in statuses]),
         )
         if unlabelled:
-            query = query.where(samples.c.annotation_count == 0)
+            query = query.where(samples.c.annotation_count == 0, samples.c.status != Status.COMPLETE.value)
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 

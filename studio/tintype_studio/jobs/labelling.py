@@ -36,8 +36,8 @@ Engine = Callable[["Sample"], "list[Annotation]"]
 
 
 def meant_by(studio: Studio, dataset: Dataset, args: dict[str, Any], *, labelled: bool) -> int:
-    """How many images a job with these arguments is to look at; ``labelled``: also those that have
-    annotations.
+    """How many images a job with these arguments is to look at; ``labelled``: also those that are
+    labelled.
     """
     if "rows" in args:
         return len(args["rows"])
@@ -85,7 +85,7 @@ def to_label(run: Run, dataset: Dataset, *, labelled: bool) -> Iterator[str]:
             for sample in page:
                 if sample.id in run.finished or sample.created_at > run.job.created_at:
                     continue
-                if (sample.annotation_count and not labelled) or (
+                if (sample.is_labelled and not labelled) or (
                     again is not (sample.id in in_vain and not sample.annotation_count)
                 ):
                     continue
