@@ -13,7 +13,7 @@ registry: ## write registry.json and docs/tools.md
 	$(PY) -m tintype_server registry export
 demo: ## the main job, end to end
 	$(PY) -m tintype_server demo
-bench: ## short form of every benchmark
+bench: sdk ## short form of every benchmark
 	for b in benchmarks/bench_*.py; do $(PY) $$b --quick || exit 1; done
 ci: ## what CI runs
 	bash .ci/run
