@@ -62,7 +62,7 @@ def draw(seed: int, *, size: tuple[int, int] = (220, 170)) -> Drawn:
 def six_taught() -> OwnDetector:
     """The detector that pictures 0 to 5 teach, learned once for all tests of a session."""
     pictures = [draw(seed).labelled() for seed in range(6)]
-    return learn(pictures, CLASSES, effort=Effort(24, 16, 16, 1600), rehearsal=Effort(16, 12, 14, 1000))
+    return learn(pictures, CLASSES, effort=Effort(24, 16, 16, 1600), rehearsal=Effort(12, 8, 10, 800))
 
 
 def jpeg(seed: int) -> bytes:

@@ -115,7 +115,8 @@ def _gradient(plane: Array) -> tuple[Array, Array, Array]:
     smooth = cv2.GaussianBlur(plane, (3, 3), 0)
     across = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1), np.float32)
     down = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1), np.float32)
-    return np.asarray(cv2.magnitude(across, down), np.float32), across, down
+    # Not cv2.magnitude: its last digit depends on where in memory its arguments lie.
+    return np.sqrt(across * across + down * down), across, down
 
 
 def _patch(image: Image, window: NDArray[np.float64], grid: Grid, margin: int) -> Image:

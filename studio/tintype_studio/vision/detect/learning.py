@@ -47,7 +47,8 @@ def learn(
 ) -> OwnDetector:
     """Train with ``effort``, and calibrate by detectors trained with ``rehearsal``.
 
-    The same images in the same order give the same detector, up to rounding.
+    The same images in the same order give the same detector: on one machine to the last digit, elsewhere up
+    to rounding.
     """
     detector = fit(labelled, classes, seed=seed, effort=effort, check=check)
     return calibrated(detector, _cross_validated(labelled, classes, seed, rehearsal, check))

@@ -1,4 +1,4 @@
 """The version of what the own detector learns and how; by itself, so that it is read without numpy."""
 
-VERSION = 1
+VERSION = 2
 """A change makes kept detectors void."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.drawings import CLASSES
@@ -162,3 +167,31 @@ def test_average_precision_by_hand():
     assert average_precision([], 2) == 0.0
     assert average_precision([True], 2) == pytest.approx(51 / 101, abs=1e-4)
     assert average_precision([False, True], 1) == 0.5
+
+
+LEARNS = """
+import hashlib
+from support.drawings import CLASSES, draw
+from tintype_studio.vision.detect.own import Effort, fit
+found = fit([draw(seed).labelled() for seed in range(4)], CLASSES, effort=Effort(8, 4, 2, 400))
+weights = [array.tobytes() for stage in (found.coarse, found.fine) for array in (stage.first, stage.second)]
+print(hashlib.sha256(b"".join(weights)).hexdigest())
+"""
+
+
+def test_two_processes_learn_the_same_to_the_last_digit():
+    """Arrays lie elsewhere in memory each time, yet a lesson's digest stands for its detector."""
+    tests = Path(__file__).parents[3]
+    learned = {
+        subprocess.run(
+            [sys.executable, "-c", LEARNS],
+            cwd=tests,
+            env={**os.environ, "PYTHONPATH": str(tests)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(learned) == 1
+    assert len(learned.pop().strip()) == 64
