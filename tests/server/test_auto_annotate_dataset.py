@@ -251,6 +251,14 @@ def test_what_somebody_labels_meanwhile_is_kept(runtime, owner, pool, images):
     assert report["job"]["credits_charged"] == UNLABELLED - 1
 
 
+def test_what_somebody_calls_complete_meanwhile_is_passed_over(runtime, owner, pool, yard, images):
+    started = call(runtime)
+    runtime.studio.batch.update(owner, yard.name, [images[LABELLED].id], status=Status.COMPLETE)
+    report = finish(runtime, owner, pool, started)
+    assert report["images_processed"] == report["job"]["credits_charged"] == UNLABELLED - 1
+    assert names(runtime, owner, images[LABELLED]) == []
+
+
 def test_what_somebody_empties_meanwhile_stays_empty(runtime, owner, pool, images):
     started = call(runtime)
     mine = images[LABELLED]

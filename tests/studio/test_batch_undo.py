@@ -206,6 +206,22 @@ def test_what_does_not_touch_is_undone_in_any_order(world: World, case: str) -> 
     world.undo(later)
 
 
+@pytest.mark.parametrize("status", list(Status))
+def test_a_save_gives_the_status_back_that_somebody_had_set(world: World, status: Status) -> None:
+    """Also ``complete`` without annotations, and a status that an annotated image was given."""
+    b, c = ids(world, "b.jpg", "c.jpg")
+    world.label(world.acts(), "c.jpg", world.boxes(1, "bus"))
+    world.studio.batch.update(world.acts(), "signs", [b, c], status=status)
+    states, call = [seen(world)], world.acts()
+    world.label(call, "b.jpg", world.boxes(2, "bus"))
+    world.label(call, "c.jpg", [])
+    states.append(seen(world))
+    last = call
+    for step in range(4):
+        last = world.undo(last)
+        assert seen(world) == states[step % 2]
+
+
 def test_a_moved_image_does_not_come_back_over_a_namesake(world: World) -> None:
     before, call, namesake = seen(world), world.acts(), world.acts()
     move(world, call)

@@ -167,15 +167,21 @@ def status_after(sample: Sample, count: int) -> Status:
 
 
 def replace_document(
-    connection: sa.Connection, principal: Principal, sample: Sample, text: str, count: int
+    connection: sa.Connection,
+    principal: Principal,
+    sample: Sample,
+    text: str,
+    count: int,
+    *,
+    status: Status | None = None,
 ) -> tuple[int, Status]:
     """Make ``text`` (JSON of ``count`` annotations) a sample's newest revision, and its counters true.
 
-    Returns the revision's number and the sample's new status.
+    Returns the revision's number and the sample's new status: ``status``, or else as ``status_after`` has it.
     """
     revision = _insert_revision(connection, principal, sample, text, count)
     count_classes(connection, sample.row_id, text)
-    status = status_after(sample, count)
+    status = status or status_after(sample, count)
     connection.execute(
         sa.update(samples)
         .where(samples.c.id == sample.row_id)
@@ -213,6 +219,7 @@ def _insert_revision(
             revision=revision,
             document=text,
             annotation_count=count,
+            status_before=sample.status.value,
             call_id=principal.call_id,
             created_by=principal.key_uuid,
             created_at=clock.now(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from tintype_studio.annotations.classes import class_state_of, names_in_use, replace_classes
 from tintype_studio.annotations.documents import replace_document
 from tintype_studio.catalog.datasets import DatasetClass
-from tintype_studio.catalog.samples import Samples
+from tintype_studio.catalog.samples import Samples, Status
 from tintype_studio.errors import Conflict
 from tintype_studio.history.changes import Kind
 from tintype_studio.history.dependents import OUTSIDE, batches, conflict
@@ -46,9 +47,10 @@ def restore_classes(step: Step, row: sa.RowMapping) -> int:
 
 
 def restore_annotations(step: Step) -> int:
-    """Give every sample that was saved the document that it had before all of the saves, byte for byte.
+    """Give every sample that was saved the document and the status that it had before all of the saves.
 
-    What it had between two of them is not written: the next one would be taken back at once.
+    The document comes back byte for byte. What it had between two of them is not written: the next one would
+    be taken back at once.
     """
     connection, principal = step.connection, step.principal
     mine = sa.and_(annotation_revisions.c.call_id.in_(step.call_ids), samples.c.dataset_id == step.dataset_id)
@@ -72,17 +74,14 @@ def restore_annotations(step: Step) -> int:
     learned: set[str] = set()
     for sample_id, set_id, first in firsts:
         step.check()
-        before = connection.execute(
-            sa.select(annotation_revisions.c.document, annotation_revisions.c.annotation_count).where(
-                annotation_revisions.c.sample_id == sample_id,
-                annotation_revisions.c.annotation_set_id == set_id,
-                annotation_revisions.c.revision == first - 1,
-            )
-        ).first()
+        saved_first, before = _revision(connection, sample_id, set_id, first), None
+        if first > 1:
+            before = _revision(connection, sample_id, set_id, first - 1)
         text, count = ("[]", 0) if before is None else (before.document, before.annotation_count)
+        status = saved_first and saved_first.status_before and Status(saved_first.status_before)
         sample = Samples.of_row(connection, sample_id)
         learned |= set(admit_returning(step, names_in([text])))
-        replace_document(connection, principal, sample, text, count)
+        replace_document(connection, principal, sample, text, count, status=status or None)
     learned |= set(admit_returning(step, _forgotten(step)))
     saved: dict[str, int] = {
         row.call_id: row.images
@@ -104,6 +103,20 @@ def restore_annotations(step: Step) -> int:
         step.log(row, Kind.ANNOTATIONS_SAVED, count=count, detail={**detail, **written})
         detail = {}  # once: they were learned once
     return sum(saved.values())
+
+
+def _revision(connection: sa.Connection, sample_id: int, set_id: int, revision: int) -> sa.Row[Any] | None:
+    return connection.execute(
+        sa.select(
+            annotation_revisions.c.document,
+            annotation_revisions.c.annotation_count,
+            annotation_revisions.c.status_before,
+        ).where(
+            annotation_revisions.c.sample_id == sample_id,
+            annotation_revisions.c.annotation_set_id == set_id,
+            annotation_revisions.c.revision == revision,
+        )
+    ).first()
 
 
 def _forgotten(step: Step) -> list[str]:

@@ -125,9 +125,9 @@ def label_image(
         sample = studio.samples.get(run.principal, sample_id)
     except NotFound:  # deleted meanwhile
         return Done(skipped=True)
-    if sample.annotation_count and not run.args["overwrite"]:
+    if sample.is_labelled and not run.args["overwrite"]:
         _, before = studio.documents.get(run.principal, sample_id)
-        if not _may_replace(run, before):
+        if not _may_replace(run, sample, before):
             return Done(skipped=True)  # labelled meanwhile
     drafts = of_image(sample, engine)
     return Done(
@@ -153,7 +153,7 @@ def _save(
     locked = studio.samples.get_in(connection, run.principal, sample.id, lock=True)
     before = current_document(connection, locked.row_id)
     changed = newest_change(connection, locked.row_id)
-    if not _may_replace(run, before) or (changed is not None and changed > run.job.created_at):
+    if not _may_replace(run, locked, before) or (changed is not None and changed > run.job.created_at):
         raise Conflict(
             f"{path_of(sample)}: somebody labelled it after the job began; their work was kept.",
             code="edited_meanwhile",
@@ -164,8 +164,10 @@ def _save(
         studio.documents.save(run.principal, sample.id, document, bulk=True)
 
 
-def _may_replace(run: Run, before: list[Annotation]) -> bool:
-    return not before or run.args["overwrite"] or (run.args.get("redraft", False) and only_drafts(before))
+def _may_replace(run: Run, sample: Sample, before: list[Annotation]) -> bool:
+    if run.args["overwrite"] or not sample.is_labelled:
+        return True
+    return bool(before) and run.args.get("redraft", False) and only_drafts(before)
 
 
 def stored_image(blob_url: str, sha256: str) -> bytes:

@@ -326,6 +326,8 @@ annotation_revisions = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("annotation_count", sa.Integer, nullable=False),
+    # The image's, which an undo of the revision gives back; none where the image came with its annotations.
+    sa.Column("status_before", sa.String(20), nullable=True),
     sa.Column("call_id", sa.String(36), nullable=True, index=True),
     sa.Column("created_by", sa.String(36), nullable=True),
     _created(),
