@@ -105,7 +105,9 @@ def restore_annotations(step: Step) -> int:
     return sum(saved.values())
 
 
-def _revision(connection: sa.Connection, sample_id: int, set_id: int, revision: int) -> sa.Row[Any] | None:
+def _revision(
+    connection: sa.Connection, sample_id: int, set_id: int, revision: int
+) -> sa.Row[Any, Any, Any] | None:
     return connection.execute(
         sa.select(
             annotation_revisions.c.document,
