@@ -14,6 +14,12 @@ FLOORS = {"studio/tintype_studio": 1, "tools/tintype_tools": 2, "server/tintype_
 RANK = {path.split("/")[1]: rank for path, rank in FLOORS.items()}
 SOURCES = sorted(p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))
 TRANSPORTS = {"mcp", "fastapi", "starlette", "uvicorn", "click", "httpx", "httpx2"}
+CALLS_OUT = {
+    "studio/tintype_studio/connectors/web.py": {"httpx"},
+    "tools/tintype_tools/adapters/answered.py": {"httpx"},
+    "tools/tintype_tools/adapters/remote.py": {"httpx"},
+}
+"""Who is a client of somebody else's server, and serves nobody."""
 LONGEST_FILE = 500
 
 
@@ -37,7 +43,7 @@ def test_imports_only_point_down(path: Path) -> None:
     imported = _imports(path)
     assert all(RANK[name] <= floor for name in imported & set(RANK))
     if floor < 3:
-        assert not imported & TRANSPORTS
+        assert not imported & TRANSPORTS - CALLS_OUT.get(_name(path), set())
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)

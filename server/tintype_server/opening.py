@@ -30,6 +30,8 @@ def open_studio(settings: Settings) -> Studio:
                 vision_api=settings.vision_api,
                 vision_model=settings.vision_model,
                 sam_model=settings.sam_model,
+                v7_url=settings.v7_url,
+                roboflow_url=settings.roboflow_url,
                 worker_processes=settings.worker_processes,
             )
         )

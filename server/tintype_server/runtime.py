@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tintype_server.dispatch.dispatcher import Dispatcher
 from tintype_server.opening import open_studio
-from tintype_server.settings import Settings
+from tintype_server.settings import Settings, parse_toolsets
 from tintype_server.telemetry.telemetry import Telemetry
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.studio import Studio
@@ -88,17 +89,22 @@ def create_toolkit(
     *,
     api_key: str | None = None,
     home: str | os.PathLike[str] | None = None,
+    toolsets: Iterable[str] | None = None,
+    read_only: bool = False,
     max_response_tokens: int | None = None,
     agent: str | None = None,
     confirm: Confirm | None = None,
 ) -> Toolkit:
     """Open the workspace of the settings for an agent loop in this process.
 
-    ``api_key`` defaults to ``TINTYPE_API_KEY``, then to the owner key saved at first start. ``confirm`` asks
+    ``api_key`` defaults to ``TINTYPE_API_KEY``, then to the owner key saved at first start. Without
+    ``toolsets`` the core tools are shown, with it all tools of these, as far as settings and key leave them
+    open; ``read_only`` leaves out, and refuses, whatever changes something. ``confirm`` asks
     a person about calls that need confirmation; without it they raise ``ConfirmationRequired``. Close the
     toolkit, or use it as a context manager.
     """
     settings = Settings.from_env()
+    asked = None if toolsets is None else frozenset(parse_toolsets(",".join(toolsets)))
     if home is not None:
         settings = replace(settings, home=Path(home))
     if api_key is not None:
@@ -117,6 +123,8 @@ def create_toolkit(
         agent=agent,
         files=working_folder_files(settings),
         session=f"toolkit-{runtime.studio.liveness.instance}",
+        toolsets=asked,
+        read_only=read_only,
     )
 
     def dispatch(request: Request) -> Outcome:
@@ -125,7 +133,11 @@ def create_toolkit(
     return Toolkit(
         dispatch,
         new_request,
-        lambda: visible_tools(principal.role.value, settings.offered_toolsets(principal.toolsets)),
+        lambda: visible_tools(
+            principal.role.value,
+            settings.offered_toolsets(principal.toolsets, asked),
+            read_only=read_only or settings.read_only,
+        ),
         close=runtime.close,
         confirm=confirm,
     )

@@ -41,6 +41,8 @@ class Settings:
     toolsets: tuple[str, ...] | None = None
     """Toolsets to offer, comma-separated, or ``all``. Default: every tool can be called, the core ones are
     listed."""
+    read_only: bool = False
+    """Whether nothing can be changed through this process, whatever role, toolset or caller says."""
     confirm_by: str = "token"
     """Who may confirm a call that needs it: ``token`` (whoever repeats it with the token it got), or
     ``human`` (only a person, by approval queue or elicitation)."""
@@ -61,8 +63,26 @@ class Settings:
     machine can find a class. Default: nothing leaves the house."""
     vision_model: str | None = None
     """Name of that vision model. Default: the provider's usual one here."""
+    v7_url: str | None = None
+    """Where V7 Darwin is, for imports from it. Default: its public address."""
+    roboflow_url: str | None = None
+    """Where Roboflow's API is, for imports from it. Default: its public address."""
     top_up_url: str | None = None
     """Where people buy credits; told to whoever runs out. Default: the command for owners."""
+
+    oauth_issuer: str | None = None
+    """Authorization server whose access tokens MCP clients may send to ``/mcp`` instead of an API key;
+    needs ``base_url``. Default: API keys only."""
+    oauth_audience: str | None = None
+    """What a token must be made out to. Default: ``base_url`` with ``/mcp``."""
+    oauth_jwks_url: str | None = None
+    """Where the keys are that tokens are signed with. Default: as the issuer's metadata says."""
+    oauth_introspection_url: str | None = None
+    """Where tokens are asked about instead, for those that are no JWT."""
+    oauth_client_id: str | None = None
+    """This server's name at the introspection endpoint."""
+    oauth_client_secret: str | None = None
+    """Its password there."""
 
     log_format: str = "text"
     """``text``, or ``json``: one JSON object per line, and a line per call, on stderr."""
@@ -100,6 +120,7 @@ class Settings:
                 "MAX_RESPONSE_TOKENS", get("MAX_RESPONSE_TOKENS"), DEFAULT_RESPONSE_TOKENS
             ),
             toolsets=parse_toolsets(toolsets) if toolsets else None,
+            read_only=_yes_or_no("READ_ONLY", get("READ_ONLY")),
             confirm_by=_one_of("CONFIRM_BY", get("CONFIRM_BY"), ("token", "human")),
             confirm_above_credits=_whole_number(
                 "CONFIRM_ABOVE_CREDITS", get("CONFIRM_ABOVE_CREDITS"), DEFAULT_CONFIRM_ABOVE, least=0
@@ -113,7 +134,15 @@ class Settings:
             if get("VISION_API")
             else None,
             vision_model=get("VISION_MODEL"),
+            v7_url=_web_address("V7_URL", get("V7_URL")),
+            roboflow_url=_web_address("ROBOFLOW_URL", get("ROBOFLOW_URL")),
             top_up_url=get("TOP_UP_URL"),
+            oauth_issuer=_web_address("OAUTH_ISSUER", get("OAUTH_ISSUER")),
+            oauth_audience=get("OAUTH_AUDIENCE"),
+            oauth_jwks_url=_web_address("OAUTH_JWKS_URL", get("OAUTH_JWKS_URL")),
+            oauth_introspection_url=_web_address("OAUTH_INTROSPECTION_URL", get("OAUTH_INTROSPECTION_URL")),
+            oauth_client_id=get("OAUTH_CLIENT_ID"),
+            oauth_client_secret=get("OAUTH_CLIENT_SECRET"),
             log_format=_one_of("LOG_FORMAT", get("LOG_FORMAT"), ("text", "json")),
             metrics=_yes_or_no("METRICS", get("METRICS")),
             traces=_yes_or_no("TRACES", get("TRACES")),
@@ -127,25 +156,31 @@ class Settings:
         roots: Sequence[str] = (),
         base_url: str | None = None,
         toolsets: str | None = None,
+        read_only: bool = False,
         max_response_tokens: int | None = None,
     ) -> Settings:
-        """These settings with what a command's flags say; None leaves a setting alone, roots are added."""
+        """These settings with what a command's flags say; None leaves a setting alone, roots are added.
+
+        ``read_only`` can be switched on here, never off.
+        """
         changes: dict[str, Any] = {
             "home": _path(home) if home else None,
             "api_key": api_key,
             "roots": (*self.roots, *map(_path, roots)) if roots else None,
             "base_url": base_url.rstrip("/") if base_url else None,
             "toolsets": parse_toolsets(toolsets) if toolsets is not None else None,
+            "read_only": read_only or None,
             "max_response_tokens": max_response_tokens,
         }
         return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
-    def offered_toolsets(self, key_toolsets: frozenset[str] | None) -> frozenset[str] | None:
-        """Toolsets that are both offered by this process and open to the key; None for all."""
-        if self.toolsets is None:
-            return key_toolsets
-        offered = frozenset(self.toolsets)
-        return offered if key_toolsets is None else offered & key_toolsets
+    def offered_toolsets(
+        self, key_toolsets: frozenset[str] | None, asked: frozenset[str] | None = None
+    ) -> frozenset[str] | None:
+        """Toolsets that are offered by this process, open to the key and asked for; None for all."""
+        offered = None if self.toolsets is None else frozenset(self.toolsets)
+        limits = [limit for limit in (offered, key_toolsets, asked) if limit is not None]
+        return frozenset.intersection(*limits) if limits else None
 
 
 def parse_toolsets(text: str) -> tuple[str, ...]:
@@ -188,6 +223,17 @@ def _one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str:
             fix=f"Use {' or '.join(choices)}.",
         )
     return value
+
+
+def _web_address(name: str, value: str | None) -> str | None:
+    """An http(s) address without a slash at the end."""
+    if value is not None and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", value):
+        raise InvalidInput(
+            f"TINTYPE_{name} must be an http(s) address, not {printable(value[:80])!r}.",
+            code="invalid_setting",
+            fix="Use an address such as https://darwin.example.com, without user name or query.",
+        )
+    return None if value is None else value.rstrip("/")
 
 
 def _whole_number(name: str, value: str | None, default: int, *, least: int | None = None) -> int:

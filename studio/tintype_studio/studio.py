@@ -18,6 +18,7 @@ from tintype_studio.catalog.bin import RecycleBin
 from tintype_studio.catalog.datasets import Datasets
 from tintype_studio.catalog.ingest import Ingest
 from tintype_studio.catalog.samples import Samples
+from tintype_studio.connectors.service import Connectors
 from tintype_studio.exports.service import Exports
 from tintype_studio.history.audit import Audit
 from tintype_studio.history.changes import Changes
@@ -42,6 +43,7 @@ from tintype_studio.storage.signing import Signer, load_secret
 from tintype_studio.storage.uploads import Uploads
 from tintype_studio.training.models import Models
 from tintype_studio.training.service import Training
+from tintype_studio.video.service import Videos
 from tintype_studio.vision.detect.chain import Detectors, DetectorSettings
 from tintype_studio.vision.prompts import Prompts
 
@@ -63,6 +65,10 @@ class Workspace:
     """``anthropic`` or ``openai``: a vision model there may be sent pictures; None for none."""
     vision_model: str | None = None
     """Its name; None for the provider's usual one."""
+    v7_url: str | None = None
+    """Where V7 Darwin is; None for its public address."""
+    roboflow_url: str | None = None
+    """Where Roboflow's API is; None for its public address."""
     worker_processes: int | None = None
     """Child processes that do the work of jobs; None for one per core."""
 
@@ -87,6 +93,7 @@ class Studio:
         ensure_local_organization(self.database, self.signer, home)
         self.blobs = Blobs(workspace.blob_url or str(home / "blobs"))
         self.uploads = Uploads(self.blobs, self.signer, scratch)
+        self.videos = Videos(self.uploads)
 
         self.later = Later()
         self.keys = Keys(self.database, self.signer)
@@ -135,6 +142,7 @@ class Studio:
         self.results = Results(self.database)
         self.jobs = Jobs(self)
         self.training = Training(self)
+        self.connectors = Connectors(self)
         self.settle()
 
     def settle(self) -> None:
@@ -152,6 +160,7 @@ class Studio:
         self.recycle_bin.sweep()
         self.uploads.sweep()
         self.training.settle()
+        self.connectors.settle()
         self.jobs.sweep()
         self.liveness.sweep()
         self.search.indexer.wake()
@@ -162,6 +171,8 @@ class Studio:
             self.search.close()
         with contextlib.suppress(Exception):
             self.jobs.close()
+        with contextlib.suppress(Exception):
+            self.videos.close()
         with contextlib.suppress(Exception):
             self.audit.close()
         with contextlib.suppress(Exception):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.drawings import CLASSES, boxes_of, fill, jpeg, six_taught
 from support.jobs import books, turn
+from support.teaching import TEACH, TESTS, keep
 
 from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
@@ -24,6 +25,7 @@ from tintype_studio.errors import ConfirmationRequired, InvalidInput, NotFound, 
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.executor import Executor
+from tintype_studio.jobs.kinds import auto_annotate
 from tintype_studio.jobs.pool import Pool
 from tintype_studio.vision.detect import chain, learning
 from tintype_tools.call import Outcome, Request
@@ -45,6 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(learning, "learn", lambda *_images, **_more: six_taught())
         chain.open_engine(survey.engines["badge"], runtime.studio.blobs)
     runtime.close()
+    keep(home)
     return home
 
 
@@ -55,6 +58,22 @@ def runtime(template: Path, tmp_path: Path) -> Iterator[Runtime]:
     opened.studio.jobs.supervisor.enabled = False
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """One child process that can import ``support``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", TESTS)
+        opened = Pool(1)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def taught_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is to be learned is known."""
+    monkeypatch.setattr(auto_annotate, "TEACH", TEACH)
 
 
 @pytest.fixture
@@ -384,6 +403,7 @@ def test_a_review_is_of_an_image_or_of_a_dataset(runtime):
         assert refused.value.code == "invalid_selection"
 
 
+@pytest.mark.usefixtures("taught_before")
 def test_overwrite_keeps_classes_that_nobody_could_look_for(runtime, owner, pool, images):
     sticker = boxes_of(0)[0].model_copy(update={"id": "mine", "name": "sticker"})
     document = runtime.studio.documents.get(owner, images[0].id)[1]
@@ -396,6 +416,7 @@ def test_overwrite_keeps_classes_that_nobody_could_look_for(runtime, owner, pool
     assert any(is_draft(a) and a.name == "badge" for a in now)
 
 
+@pytest.mark.usefixtures("taught_before")
 def test_with_overwrite_too_what_somebody_labels_meanwhile_is_kept(runtime, owner, pool, images):
     started = call(runtime, overwrite=True)
     theirs = boxes_of(0)[0].model_copy(update={"id": "human"})

@@ -18,10 +18,13 @@ from click.testing import CliRunner, Result
 from support.doors import serve, stop
 
 from tintype_server import create_toolkit
+from tintype_server.cli import audit
 from tintype_server.cli.group import root
+from tintype_server.cli.interrupts import until_interrupted
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
 from tintype_studio.errors import TintypeError
+from tintype_studio.history.audit import Audit
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.identity.roles import Role
 
@@ -188,6 +191,45 @@ def test_follow_shows_what_comes_until_interrupted(home: Path, member: str) -> N
         follower.kill()
     assert seen == ["list_datasets", "delete_dataset", "create_dataset", "list_datasets", "create_dataset"]
     assert (follower.returncode, rest, errors) == (0, "", "")
+
+
+def test_ctrl_c_in_the_middle_of_a_read_ends_following_in_order(
+    home: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt that came up inside the driver could be lost there, or come out as another error."""
+    monkeypatch.setattr(audit, "POLL_SECONDS", 0.0)
+    listed, done = Audit.list, []
+
+    def interrupted(self: Audit, *arguments: Any, **named: Any) -> Any:
+        with self._db.read():
+            signal.raise_signal(signal.SIGINT)
+            found = listed(self, *arguments, **named)
+        done.append(named)
+        return found
+
+    before = signal.getsignal(signal.SIGINT)
+    shown = run(home, "--json", "--limit", "1").stdout
+    reads = 0
+
+    def second(self: Audit, *arguments: Any, **named: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return (listed if reads == 1 else interrupted)(self, *arguments, **named)
+
+    monkeypatch.setattr(Audit, "list", second)
+    result = run(home, "--json", "--limit", "1", "--follow")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, shown, "")
+    assert len(done) == 1
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_ctrl_c_interrupts_as_always() -> None:
+    with until_interrupted() as stopped:
+        assert not stopped()
+        signal.raise_signal(signal.SIGINT)
+        assert stopped()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_follow_ends_when_its_key_is_revoked(home: Path, member: str) -> None:

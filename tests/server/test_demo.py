@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def demo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The demo on the photographs that the package carries."""
+    """The demo on the photographs that the package carries; CI has just run it, as a user does."""
+    if done := os.environ.get("DEMO_DONE"):
+        return (Path(done) / "demo.txt").read_text(), Path(done) / "tintype-demo"
     base = tmp_path_factory.mktemp("demo")
     result = demo(cwd=base)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -20,7 +20,7 @@ from tintype_tools.call import Request
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_core")]
 
 LABELLED, UNLABELLED = 40, 12
 CONFIG = {"epochs": 16, "batch_size": 4, "image_size": 256, "max_minutes": 5, "seed": 5, "patience": 0}

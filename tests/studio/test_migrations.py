@@ -14,13 +14,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from support.schema import Copied, upgrade
 
 from tintype_studio import clock
 from tintype_studio.errors import Unavailable
+from tintype_studio.storage import migrate as migrating
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.migrate import HEAD, MIGRATIONS, current_revision, migrate
 from tintype_studio.storage.tables import UtcDateTime, metadata
 from tintype_studio.studio import Studio, Workspace
+
+
+@pytest.fixture(autouse=True)
+def _nothing_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "_upgrade", upgrade)
 
 
 @pytest.fixture
@@ -73,6 +80,21 @@ def test_check_constraints_and_partial_indexes_are_migrated_too(database: Databa
     for name, sql in declared.items():
         for word in ("CHECK", "WHERE", "UNIQUE", "ON DELETE CASCADE", "NOT NULL"):
             assert migrated[name].count(word) == sql.count(word), (name, word)
+
+
+def test_the_schema_that_other_tests_copy_is_the_migrated_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(database, tmp_path / "lock")
+    monkeypatch.setattr(migrating, "_upgrade", Copied())
+    for name in ("first", "copied"):
+        other = Database(f"sqlite:///{tmp_path / name}.db")
+        migrate(other, tmp_path / "lock")
+        assert schema(other) == schema(database)
+        assert current_revision(other) == HEAD
+        with other.read() as connection:
+            assert sa.inspect(connection).get_table_names() == sorted([*metadata.tables, "alembic_version"])
+        other.close()
 
 
 def test_migrating_twice_changes_nothing(database: Database, tmp_path: Path) -> None:

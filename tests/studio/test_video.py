@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from support.videos import HEIGHT, UNEVEN, WIDTH, number, write
 
 from tintype_studio.errors import InvalidInput, UnsupportedFormat
 from tintype_studio.video.choice import Span, choose
 from tintype_studio.video.frames import frames, take
 from tintype_studio.video.probe import probe
-
-WIDTH, HEIGHT, BITS = 320, 96, 12
-UNEVEN = [sum((10, 33, 40, 200, 700)[n % 5] for n in range(count)) for count in range(60)]
-
-
-def write(path: Path, times: list[int], *, codec: str = "libx264", rotation: int | None = None) -> Path:
-    """A video whose frames carry their numbers as black and white bars, shown at ``times`` (ms)."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", 12
-        stream.codec_context.time_base = Fraction(1, 1000)
-        if rotation is not None:
-            stream.set_display_rotation(rotation)
-        for number, time in enumerate(times):
-            pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-            for bit in range(BITS):
-                pixels[:, bit * 24 : bit * 24 + 24] = 255 * (number >> bit & 1)
-            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def number(pixels: np.ndarray) -> int:
-    return sum(1 << bit for bit in range(BITS) if pixels[HEIGHT // 2, bit * 24 + 12].mean() > 128)
 
 
 def shown(times: list[int], at: float) -> int:

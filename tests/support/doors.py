@@ -17,6 +17,7 @@ from typing import IO, Any, Protocol
 
 import httpx
 import httpx2
+import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from click.testing import CliRunner
 from mcp import Client, StdioServerParameters
@@ -24,6 +25,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
+from support.providers import Provider, open_provider
 
 from tintype_server import create_toolkit
 from tintype_server.cli.group import root as cli_root
@@ -88,7 +90,14 @@ class Site:
     keys: dict[str, str]
     portal: BlockingPortal
     stack: ExitStack
+    provider: Provider
+    """V7 and Roboflow, as far as the doors know."""
     opened: dict[tuple[str, str, int | None], Door] = field(default_factory=dict)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For processes of this site."""
+        return {"TINTYPE_V7_URL": self.provider.url, "TINTYPE_ROBOFLOW_URL": self.provider.url}
 
     def door(self, name: str, *, key: str | None = None, budget: int | None = None) -> Door:
         """An open door, kept for the session."""
@@ -121,6 +130,7 @@ class McpDoor:
                     command=sys.executable,
                     args=["-m", "tintype_server", "mcp", "--home", str(site.home), "--api-key", key, *flags],
                     cwd=str(site.folder),
+                    env=site.env,
                 )
             case "http":
                 http = httpx2.AsyncClient(headers=headers)
@@ -199,14 +209,16 @@ class DispatchDoor:
 class ToolkitDoor:
     def __init__(self, site: Site, key: str, budget: int | None) -> None:
         self._says_yes = False
-        self._toolkit = site.stack.enter_context(
-            create_toolkit(
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in site.env.items():
+                patch.setenv(name, value)
+            toolkit = create_toolkit(
                 api_key=key,
                 home=site.home,
                 max_response_tokens=budget,
                 confirm=lambda _question: self._says_yes,
             )
-        )
+        self._toolkit = site.stack.enter_context(toolkit)
 
     def call(
         self,
@@ -250,7 +262,7 @@ class CliDoor:
             flags += ["--yes"]
         if self._budget:
             flags += ["--max-response-tokens", str(self._budget)]
-        result = CliRunner().invoke(cli_root, [*self._flags, tool, *flags])
+        result = CliRunner().invoke(cli_root, [*self._flags, tool, *flags], env=self._site.env)
         if result.exit_code != 0:
             assert result.exit_code == 1, result.output
             raise Refused(json.loads(result.stderr)["error"])
@@ -303,9 +315,9 @@ def open_site(base: Path) -> Iterator[Site]:
     principal = studio.keys.authenticate(owner)
     keys = {role.value: studio.keys.create(principal, name=role.value, role=role)[0] for role in Role}
     studio.close()
-    process, url = serve(home, "--root", str(folder))
-    with ExitStack() as stack, start_blocking_portal() as portal:
-        opened = Site(home, folder, url, owner, keys, portal, stack)
+    with open_provider() as provider, ExitStack() as stack, start_blocking_portal() as portal:
+        opened = Site(home, folder, "", owner, keys, portal, stack, provider)
+        process, opened.url = serve(home, "--root", str(folder), env=opened.env)
         try:
             yield opened
         finally:

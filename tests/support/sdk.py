@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from support.doors import serve, stop
+from support.providers import Provider, open_provider
 
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
@@ -72,6 +73,8 @@ class Server:
     url: str
     keys: dict[str, str]
     elsewhere: str
+    provider: Provider
+    """V7 and Roboflow, as far as the server knows."""
 
 
 def another_organization(studio: Studio) -> str:
@@ -98,11 +101,13 @@ def open_server(base: Path) -> Iterator[Server]:
     keys = {role.value: studio.keys.create(principal, name=role.value, role=role)[0] for role in Role}
     elsewhere = another_organization(studio)
     studio.close()
-    process, url = serve(home)
-    try:
-        yield Server(home, url, keys, elsewhere)
-    finally:
-        stop(process)
+    with open_provider() as provider:
+        env = {"TINTYPE_V7_URL": provider.url, "TINTYPE_ROBOFLOW_URL": provider.url}
+        process, url = serve(home, env=env)
+        try:
+            yield Server(home, url, keys, elsewhere, provider)
+        finally:
+            stop(process)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.tasks import Signature, Task
 from tintype_studio.vision.train.session import EpochReport, Finished, Order, Prepared, StoredFile
 
-SCRIPT = "TINTYPE_TEST_TRAINING"
+SCRIPT = "TEST_TRAINING_SCRIPT"
 
 _at = -1
 """The epoch that this process stands after."""

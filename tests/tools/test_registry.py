@@ -103,6 +103,8 @@ SEED = {
     "download_model": ("viewer", 0, True, ["model_id", "output_path"], []),
     "get_credit_balance": ("viewer", 0, True, [], []),
     "estimate_credit_cost": ("viewer", 0, True, ["operation"], ["quantity"]),
+    "validate_connector": ("member", 0, True, ["api_key", "provider"], []),
+    "import_from_connector": ("member", 0, False, ["api_key", "datasets", "provider"], []),
 }
 """The seed's table, as far as these tools go."""
 

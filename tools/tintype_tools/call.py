@@ -54,6 +54,10 @@ class Request:
     """Made by another call, which was counted and admitted."""
     trace: dict[str, str] | None = None
     """The caller's W3C trace context: ``traceparent`` and, if there is one, ``tracestate``."""
+    toolsets: frozenset[str] | None = None
+    """Toolsets that the caller limits itself to; None for all that are open to it."""
+    read_only: bool = False
+    """The caller wants nothing changed, whatever is called."""
     counted: bool = False
     """Counted into the key's hour at the door, which counts whatever comes in and not only calls."""
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tintype_studio.errors import Conflict, Unavailable
 from tintype_studio.names import printable
-from tintype_tools.call import Call
 
 
 def would_write(target: Path, sha256: str) -> bool:
@@ -21,9 +20,9 @@ def would_write(target: Path, sha256: str) -> bool:
     return False
 
 
-def write_stored(target: Path, chunks: Iterable[bytes], sha256: str, call: Call) -> None:
+def write_stored(target: Path, chunks: Iterable[bytes], sha256: str, check: Callable[[], None]) -> None:
     """Write bytes to a path that ``LocalFiles.target`` gave. Nothing that exists is replaced; a file that
-    holds these bytes already is left as it is.
+    holds these bytes already is left as it is. ``check`` raises where the caller has gone.
 
     Raises ``Conflict`` (``file_exists``) for another file, and ``Unavailable`` for bytes that do not have
     this digest (``checksum_mismatch``) or cannot be written (``write_failed``).
@@ -31,7 +30,7 @@ def write_stored(target: Path, chunks: Iterable[bytes], sha256: str, call: Call)
     if not would_write(target, sha256):
         return
     try:
-        _write_whole(target, chunks, sha256, call)
+        _write_whole(target, chunks, sha256, check)
     except OSError as error:
         raise Unavailable(
             f"The file could not be written: {error.strerror}.",
@@ -41,13 +40,13 @@ def write_stored(target: Path, chunks: Iterable[bytes], sha256: str, call: Call)
         ) from error
 
 
-def _write_whole(target: Path, chunks: Iterable[bytes], sha256: str, call: Call) -> None:
+def _write_whole(target: Path, chunks: Iterable[bytes], sha256: str, check: Callable[[], None]) -> None:
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".tintype-")
     part, digest = Path(name), hashlib.sha256()
     try:
         with os.fdopen(descriptor, "wb") as file:
             for chunk in chunks:
-                call.check()
+                check()
                 digest.update(chunk)
                 file.write(chunk)
         if digest.hexdigest() != sha256:

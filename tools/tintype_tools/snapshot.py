@@ -17,6 +17,11 @@ NAMESPACE = "dev.tintype"
 ALWAYS_OPEN = frozenset({"guardrails", "results"})
 """Toolsets that no key or server leaves out: cut answers are read on, and calls confirmed, through them."""
 
+AFTER_OTHERS = frozenset({"confirm_call", "get_job", "read_more"})
+"""Tools that the answers of other tools ask for."""
+MAX_RESULT_CHARACTERS = 100_000
+"""What the default response cap lets through: four bytes for each of its 25,000 tokens."""
+
 _ROLES = ("viewer", "member", "admin", "owner")
 
 
@@ -33,19 +38,38 @@ def load_snapshot() -> dict[str, Any]:
     return content
 
 
-def visible_tools(role: str, toolsets: frozenset[str] | None) -> list[dict[str, Any]]:
-    """Snapshot entries to show to a role: the core tools, or all tools of the given toolsets."""
+def visible_tools(
+    role: str, toolsets: frozenset[str] | None, *, read_only: bool = False
+) -> list[dict[str, Any]]:
+    """Snapshot entries to show to a role: the core tools, or all tools of the given toolsets.
+
+    They come sorted by name, always: a list that moves about spoils the caches of prompts. ``read_only``
+    leaves out whatever changes something.
+    """
     rank = _ROLES.index(role)
     return [
         tool
         for tool in load_snapshot()["tools"]
         if _ROLES.index(tool["required_role"]) <= rank
         and (tool["core"] if toolsets is None else tool["toolset"] in toolsets | ALWAYS_OPEN)
+        and (tool["effect"] == "read" or not read_only)
     ]
 
 
 def as_mcp_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """A snapshot entry as an MCP ``Tool`` on the wire, with title, all four hints and our ``_meta``."""
+    """A snapshot entry as an MCP ``Tool`` on the wire, with title, all four hints and ``_meta``.
+
+    The keys of ``anthropic/`` are for Claude Code, which keeps most tools out of sight until it searches for
+    them, and puts long answers into files: ours are cut already, and can be read on.
+    """
+    meta: dict[str, Any] = {
+        f"{NAMESPACE}/requiredRole": tool["required_role"],
+        f"{NAMESPACE}/creditCost": tool["credit_cost"],
+        "anthropic/searchHint": f"{tool['category']}: {tool['title']}",
+        "anthropic/maxResultSizeChars": MAX_RESULT_CHARACTERS,
+    }
+    if tool["name"] in AFTER_OTHERS:
+        meta["anthropic/alwaysLoad"] = True
     return {
         "name": tool["name"],
         "title": tool["title"],
@@ -58,10 +82,7 @@ def as_mcp_tool(tool: dict[str, Any]) -> dict[str, Any]:
             "idempotentHint": tool["idempotent"],
             "openWorldHint": False,
         },
-        "_meta": {
-            f"{NAMESPACE}/requiredRole": tool["required_role"],
-            f"{NAMESPACE}/creditCost": tool["credit_cost"],
-        },
+        "_meta": meta,
     }
 
 

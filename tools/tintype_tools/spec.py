@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.job import Job
@@ -56,6 +56,8 @@ class Category(StrEnum):
     EXPORTS = "Exports"
     TRAINING = "Training"
     MODELS = "Models"
+    CONNECTORS = "Connectors"
+    VIDEO = "Video"
     CREDITS = "Credits"
     HISTORY = "History"
     GUARDRAILS = "Guardrails"
@@ -85,7 +87,9 @@ class ToolSpec(BaseModel):
      6. only a read can be quick;
      7. a dry run of everything but a read can tell what would happen: an atomic change is rehearsed in
         its own handler and rolled back, all else needs a ``plan``;
-     8. a tool that starts a job does so in one transaction, and lets its caller say how long to wait.
+     8. a tool that starts a job does so in one transaction, and lets its caller say how long to wait;
+     9. a call with a secret among its arguments (``SecretStr``) never waits for a word, which would mean to
+        keep the arguments.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -149,6 +153,9 @@ class ToolSpec(BaseModel):
         rehearsed = self.effect in {Effect.WRITE, Effect.DESTROY} and self.atomic
         if self.effect is not Effect.READ and not rehearsed and self.plan is None:
             raise ValueError(f"{self.name}: what spends or is not atomic needs a plan for its dry run")
+        waits = spends or self.effect is Effect.DESTROY or self.takes_away
+        if waits and any(field.annotation is SecretStr for field in self.args.model_fields.values()):
+            raise ValueError(f"{self.name}: what may need confirmation takes no secret")
         if self.quick_unless is not None and self.effect is not Effect.READ:
             raise ValueError(f"{self.name}: only a read can be quick")
         if self.report is not None and (not self.atomic or "wait_seconds" not in self.args.model_fields):

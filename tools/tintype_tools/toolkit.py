@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tintype_studio.errors import ApprovalDenied, ConfirmationRequired
 from tintype_tools.call import Dispatch, Outcome, Request
 from tintype_tools.snapshot import as_anthropic_tool, as_openai_tool, as_registry_entry
 
-Confirm = Callable[[ConfirmationRequired], bool]
-"""Asks a person about a call; ``details`` of the question says what it would do."""
+Confirm = Callable[[ConfirmationRequired], bool | Awaitable[bool]]
+"""Asks a person about a call; ``details`` of the question says what it would do. ``acall`` takes coroutine
+functions as well; a plain one holds up the event loop while it asks.
+"""
 
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
@@ -44,12 +48,15 @@ class Toolkit:
         list_tools: Callable[[], list[dict[str, Any]]],
         close: Callable[[], None] = lambda: None,
         confirm: Confirm | None = None,
+        dispatch_async: Callable[[Request], Awaitable[Outcome]] | None = None,
     ) -> None:
+        """``dispatch_async`` is for a dispatcher that can wait without a thread."""
         self._dispatch = dispatch
         self._new_request = new_request
         self._list_tools = list_tools
         self._close = close
         self._confirm = confirm
+        self._dispatch_async = dispatch_async or self._in_thread
 
     def dispatch(
         self,
@@ -90,11 +97,54 @@ class Toolkit:
         try:
             return self._dispatch(request)
         except ConfirmationRequired as question:
-            if self._confirm is None:
+            if self._confirm is None or not question.token:
                 raise
-            if not self._confirm(question):
-                raise ApprovalDenied("The user did not confirm; nothing was changed.") from None
+            said = self._confirm(question)
+            if inspect.isawaitable(said):
+                said = asyncio.run(_waited(said))
+            if not said:
+                raise _denied() from None
             return self._dispatch(request.confirmed(question.token))
+
+    async def acall(
+        self,
+        name: str,
+        args: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        confirm_token: str | None = None,
+    ) -> Outcome:
+        """As ``call``, without blocking the event loop. Cancelling the task cancels the call."""
+        request = self._new_request(
+            tool=name,
+            arguments=args or {},
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+            confirm_token=confirm_token,
+        )
+        try:
+            return await self._dispatch_async(request)
+        except ConfirmationRequired as question:
+            if self._confirm is None or not question.token:
+                raise
+            said = self._confirm(question)
+            if inspect.isawaitable(said):
+                said = await said
+            if not said:
+                raise _denied() from None
+            return await self._dispatch_async(request.confirmed(question.token))
+
+    async def _in_thread(self, request: Request) -> Outcome:
+        try:
+            return await asyncio.to_thread(self._dispatch, request)
+        except asyncio.CancelledError:
+            request.cancelled.set()
+            raise
+
+    def tools(self) -> list[dict[str, Any]]:
+        """What ``registry.json`` says of the tools that are shown, in a fixed order."""
+        return self._list_tools()
 
     def as_json_schema(self) -> list[dict[str, Any]]:
         """The documented descriptors, as in ``tools.json``."""
@@ -109,7 +159,7 @@ class Toolkit:
         return [as_openai_tool(tool) for tool in self._list_tools()]
 
     def close(self) -> None:
-        """Release the workspace."""
+        """Release the workspace, or the connections to the server."""
         self._close()
 
     def __enter__(self) -> Toolkit:
@@ -117,3 +167,17 @@ class Toolkit:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Toolkit:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await asyncio.to_thread(self.close)
+
+
+async def _waited(said: Awaitable[bool]) -> bool:
+    return await said
+
+
+def _denied() -> ApprovalDenied:
+    return ApprovalDenied("The user did not confirm; nothing was changed.")

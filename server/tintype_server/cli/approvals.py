@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tintype_server.cli.acting import acting
+from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ SHORTEST_PREFIX = 8
 STATUSES = ("pending", "approved", "denied", "used", "expired", "all")
 
 
-@click.group("approvals")
+@click.group("approvals", cls=ResourceGroup)
 def command() -> None:
     """See, approve and deny calls that wait for a person. Deciding needs the role admin."""
 

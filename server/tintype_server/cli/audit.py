@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tintype_server.cli.interrupts import until_interrupted
 from tintype_server.settings import Settings
 from tintype_studio import clock
 from tintype_studio.errors import Unavailable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tintype_studio.studio import Studio
 
 POLL_SECONDS = 1.0
+STOP_SECONDS = 0.1
+"""Within which ``--follow`` ends after Ctrl-C, unless it is reading just then."""
 PAGE = 1000
 LATE_ROWS = 200
 """How far back ``--follow`` looks again: on PostgreSQL a row can become visible after a later one."""
@@ -100,12 +103,10 @@ def command(
         if not follow:
             show(entries)
             return
-        try:
+        with until_interrupted() as stopped:
             show(entries[::-1])
-            for fresh in _follow(settings, studio, which, entries):
+            for fresh in _follow(settings, studio, which, entries, stopped):
                 show(fresh)
-        except KeyboardInterrupt:
-            return
 
 
 @contextmanager
@@ -127,14 +128,17 @@ def _principal(settings: Settings, studio: Studio) -> Principal:
 
 
 def _follow(
-    settings: Settings, studio: Studio, which: CallFilter, shown: list[CallEntry]
+    settings: Settings,
+    studio: Studio,
+    which: CallFilter,
+    shown: list[CallEntry],
+    stopped: Callable[[], bool],
 ) -> Iterator[list[CallEntry]]:
-    """New rows, oldest first, as they come; the key is checked each time."""
+    """New rows, oldest first, as they come, until it is stopped; the key is checked each time."""
     newest = max((entry.row for entry in shown), default=0)
     seen = {entry.row for entry in shown}
     floor = min(seen, default=0) - 1
-    while True:
-        time.sleep(POLL_SECONDS)
+    while not _pauses(stopped):
         after = max(floor, newest - LATE_ROWS)
         try:
             found = _all_after(studio, _principal(settings, studio), which, after)
@@ -147,6 +151,15 @@ def _follow(
         seen = {entry.row for entry in found}
         if fresh:
             yield fresh
+
+
+def _pauses(stopped: Callable[[], bool]) -> bool:
+    """Let ``POLL_SECONDS`` pass, or end when it is stopped; whether it is."""
+    until = time.monotonic() + POLL_SECONDS
+    while not stopped() and (left := until - time.monotonic()) > 0:
+        # A signal that raises nothing ends no sleep.
+        time.sleep(min(left, STOP_SECONDS))
+    return stopped()
 
 
 def _all_after(studio: Studio, principal: Principal, which: CallFilter, after: int) -> list[CallEntry]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tintype_server.settings import Settings
-from tintype_studio.errors import ConfirmationRequired, InvalidInput
+from tintype_studio.errors import InvalidInput
 from tintype_studio.names import printable
 from tintype_tools.snapshot import load_snapshot
 
@@ -92,38 +91,24 @@ def _type_of(prop: dict[str, Any]) -> str:
 
 
 def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict[str, Any]) -> None:
-    from tintype_server.runtime import Runtime, everything
-    from tintype_tools.call import Request
+    from tintype_server.cli.calling import CallOptions, calling
+    from tintype_server.cli.progress import shown_progress
+    from tintype_server.cli.tables import print_json
 
     arguments = _arguments(properties, values)
     if values["picture"]:
         _require_folder(Path(values["picture"]))
-    runtime = Runtime.open(settings)
-    request = Request(
-        tool=tool,
-        arguments=arguments,
-        api_key=runtime.local_api_key(),
-        door="cli",
-        files=everything(settings),
-        agent="tintype cli",
-        idempotency_key=values["idempotency_key"],
-        max_response_tokens=values["max_response_tokens"],
+    options = CallOptions(
+        yes=values["yes"],
         dry_run=values["dry_run"],
+        idempotency_key=values["idempotency_key"],
         confirm_token=_general("confirm_token", properties, values),
         session=_general("session", properties, values),
+        max_response_tokens=values["max_response_tokens"],
     )
-    try:
-        try:
-            outcome = runtime.dispatch(request)
-        except ConfirmationRequired as question:
-            # Under the policy "human" there is no token here: whoever runs this may be an agent's shell.
-            token = question.details.get("confirm_token")
-            if token is None or not (values["yes"] or _agrees(question)):
-                raise
-            outcome = runtime.dispatch(request.confirmed(token))
-    finally:
-        runtime.close()
-    click.echo(_unobeyed(json.dumps(outcome.value, ensure_ascii=False, indent=2)))
+    with shown_progress(quiet=False) as progress, calling(settings, progress) as caller:
+        outcome = caller.call(tool, arguments, options)
+    print_json(outcome.value)
     if outcome.replayed:
         click.echo("replayed: the stored answer of the first call with this idempotency key", err=True)
     for picture in outcome.pictures:
@@ -142,20 +127,6 @@ def _general(name: str, properties: dict[str, Any], values: dict[str, Any]) -> s
     """A general option's value; None for a tool that has an argument of this name."""
     value: str | None = None if name in properties else values[name]
     return value
-
-
-def _agrees(question: ConfirmationRequired) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    return click.confirm(printable(question.message), err=True)
-
-
-def _unobeyed(text: str) -> str:
-    """JSON with its control and direction characters escaped: no stranger's text steers a terminal."""
-    return "".join(
-        f"\\u{ord(char):04x}" if char != "\n" and unicodedata.category(char) in {"Cc", "Cf"} else char
-        for char in text
-    )
 
 
 def _require_folder(picture: Path) -> None:

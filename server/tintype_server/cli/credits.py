@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tintype_server.cli.acting import acting
+from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
     from tintype_studio.ledger.ledger import Entry
 
 
-@click.group("credits")
+@click.group("credits", cls=ResourceGroup)
 def command() -> None:
     """See and grant credits."""
 
@@ -68,8 +69,9 @@ def history(settings: Settings, limit: int, offset: int, as_json: bool) -> None:
 @command.command("estimate")
 @click.argument("operation")
 @click.option("--quantity", "-q", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
-def estimate(settings: Settings, operation: str, quantity: int) -> None:
+def estimate(settings: Settings, operation: str, quantity: int, as_json: bool) -> None:
     """What an operation of the price list costs, and whether the balance covers it."""
     from tintype_studio.ledger.prices import price_of
 
@@ -85,21 +87,30 @@ def estimate(settings: Settings, operation: str, quantity: int) -> None:
         "sufficient": total <= remaining,
         "credits_remaining": remaining,
     }
-    click.echo(json.dumps(shown, indent=2))
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+        return
+    from tintype_server.cli.showing import show
+
+    show(shown)
 
 
 @command.command("grant")
 @click.argument("amount", type=int)
 @click.option("--note", default="", help="Shown in the ledger.")
 @click.option("--reference", help="Makes a repeated grant happen once, such as an invoice number.")
+@click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
-def grant(settings: Settings, amount: int, note: str, reference: str | None) -> None:
+def grant(settings: Settings, amount: int, note: str, reference: str | None, as_json: bool) -> None:
     """Add credits to the organization. Needs the role owner."""
     with acting(settings, "credits.grant", amount=amount, note=note, reference=reference) as (
         studio,
         principal,
     ):
         entry = studio.ledger.grant(principal, amount, description=note, reference=reference)
+    if as_json:
+        click.echo(json.dumps(_shown(entry), indent=2))
+        return
     click.echo(f"granted {entry.amount} credits; the balance is {entry.balance_after}")
 
 

@@ -1,4 +1,4 @@
-"""The root command: shared options, lazy subcommands, tidy errors and the exit codes 0, 1 and 2."""
+"""The root command: shared options, lazy subcommands, tidy errors and the exit codes 0, 1, 2 and 130."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import click
 
 from tintype_server.cli.main import COMMANDS, load_command
 from tintype_studio.errors import TintypeError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 
 class LazyGroup(click.Group):
@@ -40,6 +43,9 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            sys.exit(INTERRUPTED)
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # click ends quietly when whoever read the output has gone
@@ -85,7 +91,7 @@ def _line(text: str) -> str:
 @click.option("--api-key", help="Key to act with (TINTYPE_API_KEY, else the saved owner key).")
 @click.option("--json-errors", is_flag=True, help="Print errors as one JSON object on stderr.")
 @click.option("--debug", is_flag=True, help="Log to stderr, with the traceback of an unexpected error.")
-@click.version_option(package_name="tintype")
+@click.version_option(None, "--version", "-V", package_name="tintype")
 @click.pass_context
 def root(ctx: click.Context, home: str | None, api_key: str | None, json_errors: bool, debug: bool) -> None:
     """Typed, guarded computer-vision tools for agents, over a platform of your own."""

@@ -9,13 +9,14 @@ import click
 
 from tintype_server.cli.acting import acting, on_record_here
 from tintype_server.cli.parameters import ROLES
+from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 from tintype_studio.errors import TintypeError
 
 STATUSES = ("pending", "accepted", "revoked", "expired")
 
 
-@click.group("invites")
+@click.group("invites", cls=ResourceGroup)
 def command() -> None:
     """Invite people by e-mail address, list and revoke invites, accept one."""
 

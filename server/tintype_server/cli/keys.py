@@ -10,6 +10,7 @@ import click
 
 from tintype_server.cli.acting import acting
 from tintype_server.cli.parameters import LIFTED, ROLES, Lifetime, Liftable, Toolsets
+from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _limits(*, liftable: bool) -> Callable[[Command], Command]:
     return add
 
 
-@click.group("keys")
+@click.group("keys", cls=ResourceGroup)
 def command() -> None:
     """Make, list, change and revoke API keys. Needs a key with the role admin or owner."""
 

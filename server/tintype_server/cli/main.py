@@ -6,6 +6,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "init": ("init", "Write an AGENTS.md that tells a project's agents how to work with Tintype."),
     "demo": ("demo", "Run the main job end to end on real pictures and show what an agent sees."),
     "mcp": ("mcp", "Serve MCP over stdio (for Claude Desktop, Claude Code, Cursor …)."),
     "serve": ("serve", "Serve HTTP: MCP, tools.json, dispatch."),
@@ -13,6 +14,13 @@ COMMANDS = {
     "config": ("config", "Print the configuration for an agent's host, ready to paste."),
     "call": ("call", "Call a tool, through the same guards as every other door."),
     "tools": ("tools", "List the tools."),
+    "datasets": ("datasets", "List, look at, make, fill, download and delete datasets."),
+    "images": ("images", "List, upload, download and delete images."),
+    "annotations": ("annotations", "Read, save and delete the annotations of an image."),
+    "exports": ("exports", "Make, list, look at, download and delete exports."),
+    "train": ("train", "Start, follow and stop trainings."),
+    "models": ("models", "List, look at, download and delete trained models."),
+    "agents": ("agents", "The tools as data, and the skill for Claude."),
     "login": ("login", "Save the API key to act with."),
     "keys": ("keys", "Make, list, change and revoke API keys."),
     "members": ("members", "List members, change their roles, remove them."),

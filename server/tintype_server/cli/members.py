@@ -9,6 +9,7 @@ import click
 
 from tintype_server.cli.acting import acting
 from tintype_server.cli.parameters import ROLES
+from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tintype_studio.studio import Studio
 
 
-@click.group("members")
+@click.group("members", cls=ResourceGroup)
 def command() -> None:
     """List the organization's members, change their roles, remove them."""
 

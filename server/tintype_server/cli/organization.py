@@ -9,13 +9,14 @@ import click
 
 from tintype_server.cli.acting import acting
 from tintype_server.cli.parameters import LIFTED, Liftable
+from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
     from tintype_studio.identity.organizations import Organization
 
 
-@click.group("organization")
+@click.group("organization", cls=ResourceGroup)
 def command() -> None:
     """Show or rename the organization that the key belongs to."""
 

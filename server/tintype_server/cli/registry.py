@@ -1,4 +1,4 @@
-"""``tintype registry``: write registry.json and the tool reference, or check them for drift."""
+"""``tintype registry``: write registry.json and the pages made from it, or check them for drift."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tintype_tools.snapshot import snapshot_path
 
 @click.group("registry")
 def command() -> None:
-    """Write or check registry.json, the committed snapshot of all tools, and docs/tools.md."""
+    """Write or check registry.json, the committed snapshot of all tools, and the pages made from it."""
 
 
 @command.command("export")
@@ -22,16 +22,17 @@ def export() -> None:
     """Write them from the tools' code."""
     for path, text in _current().items():
         path.write_text(text)
-        click.echo(f"wrote {path.name}: {len(text):,} characters")
+        click.echo(f"wrote {_name(path)}: {len(text):,} characters")
 
 
 @command.command("check")
 def check() -> None:
     """Fail when they differ from the tools' code."""
-    stale = {path: text for path, text in _current().items() if path.read_text() != text}
+    stale = {path: text for path, text in _current().items() if not _says(path, text)}
     for path, text in stale.items():
+        written = path.read_text() if path.exists() else ""
         lines = difflib.unified_diff(
-            path.read_text().splitlines(), text.splitlines(), path.name, "the tools' code", lineterm="", n=1
+            written.splitlines(), text.splitlines(), _name(path), "the tools' code", lineterm="", n=1
         )
         click.echo("\n".join(list(lines)[:60]), err=True)
     if stale:
@@ -40,15 +41,26 @@ def check() -> None:
     click.echo("registry.json is up to date")
 
 
+def _name(path: Path) -> str:
+    return str(path.relative_to(snapshot_path().parent))
+
+
+def _says(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
 def _current() -> dict[Path, str]:
-    """What the files should say; the reference page exists only in a checkout."""
+    """What the files should say; the pages exist only in a checkout."""
+    from tintype_server.cli.skill import NAME
+    from tintype_server.cli.skill_page import tools_page
     from tintype_tools.export import snapshot_text
     from tintype_tools.reference import reference_page
     from tintype_tools.registry import load_registry
 
     text = snapshot_text(load_registry())
     files = {snapshot_path(): text}
-    docs = snapshot_path().parent / "docs"
-    if docs.is_dir():
-        files[docs / "tools.md"] = reference_page(json.loads(text))
+    top = snapshot_path().parent
+    if (top / "docs").is_dir():
+        files[top / "docs" / "tools.md"] = reference_page(json.loads(text))
+        files[top / "skills" / NAME / "references" / "tools.md"] = tools_page(json.loads(text))
     return files

@@ -18,6 +18,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 @click.option("--allowed-host", multiple=True, help="Host name that clients use to reach this server.")
 @click.option("--root", multiple=True, help="Local folder that callers' tools may read and write.")
 @click.option("--toolsets", help="Comma-separated toolsets to offer; default all.")
+@click.option("--read-only", is_flag=True, help="Change nothing, whatever a caller's role allows.")
 @click.pass_obj
 def command(
     settings: Settings,
@@ -27,9 +28,10 @@ def command(
     allowed_host: tuple[str, ...],
     root: tuple[str, ...],
     toolsets: str | None,
+    read_only: bool,
 ) -> None:
     """Serve HTTP: MCP at /mcp and /sse, tools.json and dispatch under /api/v1/developer."""
-    settings = settings.overridden(base_url=base_url, roots=root, toolsets=toolsets)
+    settings = settings.overridden(base_url=base_url, roots=root, toolsets=toolsets, read_only=read_only)
     if host not in LOOPBACK and not settings.base_url and not allowed_host:
         raise click.UsageError(
             f"Listening on {host} needs --base-url or --allowed-host, so that requests meant for other "

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from mcp.server.sse import SseServerTransport
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
@@ -23,13 +23,16 @@ from tintype_server.http.credentials import RequireKey, api_key_of
 from tintype_server.http.invites import InviteRoutes
 from tintype_server.http.limits import session_of, token_budget
 from tintype_server.http.metrics import MetricsRoute
+from tintype_server.http.oauth import MCP_PATH, resource_server
 from tintype_server.http.streamable import Streamable
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
 from tintype_server.http.uploads import UploadRoutes
-from tintype_server.mcp.server import Caller, CallerOf, build_server
+from tintype_server.http.visibility import is_read_only, says_it_in_url, toolsets_of
+from tintype_server.mcp.caller import Caller, CallerOf
+from tintype_server.mcp.server import build_server
 from tintype_server.pictograph.app import Dialect
 from tintype_server.runtime import Runtime, configured_files
-from tintype_studio.errors import Internal, MethodNotAllowed, NotFound, TintypeError
+from tintype_studio.errors import Internal, InvalidInput, MethodNotAllowed, NotFound, TintypeError
 
 API = "/api/v1/developer"
 SSE_MESSAGES = "/messages/"
@@ -59,10 +62,11 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
     app = FastAPI(title="Tintype", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     tools, blobs, invites = ToolRoutes(runtime), BlobRoutes(runtime), InviteRoutes(runtime)
     studio = runtime.studio
+    oauth = resource_server(runtime.settings, studio)
     app.router.routes.extend(
         [
             # First, because every route before it is tried on every call.
-            Route("/mcp", RequireKey(streamable, studio)),
+            Route(MCP_PATH, RequireKey(streamable, studio, oauth=oauth)),
             Route("/healthz", _health),
             Route(f"{API}/tools.json", tools.registry),
             Route(f"{API}/tools", tools.registry),
@@ -72,6 +76,7 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
             Route("/_upload/{token}", UploadRoutes(runtime).put, methods=["PUT"]),
             Route("/invites/{token}", invites.show, methods=["GET"]),
             Route("/invites/{token}", invites.accept, methods=["POST"]),
+            *(oauth.routes() if oauth is not None else ()),
             *_metrics_routes(runtime),
             *_sse_routes(runtime, security),
             Dialect(runtime),
@@ -95,6 +100,15 @@ def _sse_routes(runtime: Runtime, security: TransportSecuritySettings) -> list[R
     studio = runtime.studio
 
     async def connect(scope: Scope, receive: Receive, send: Send) -> None:
+        if says_it_in_url(HTTPConnection(scope)):
+            # Messages come to another address, and what this one says would be forgotten.
+            told = InvalidInput(
+                "This transport takes toolsets and read_only as headers only.",
+                code="invalid_query",
+                fix="Send X-MCP-Toolsets or X-MCP-Readonly, or connect to /mcp.",
+            )
+            await error_response(told)(scope, receive, send)
+            return
         async with transport.connect_sse(scope, receive, send) as (reads, writes):
             await server.run(reads, writes, server.create_initialization_options())
 
@@ -133,6 +147,8 @@ def _caller_of(runtime: Runtime, door: str) -> CallerOf:
             base_url=_address(request),
             max_response_tokens=token_budget(request),
             session=session_of(request),
+            toolsets=toolsets_of(request),
+            read_only=is_read_only(request),
         )
 
     return caller_of

@@ -8,21 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tintype_server.http.limits import rate_headers, refusal_headers
-from tintype_server.mcp.server import COUNTED_SCOPE
+from tintype_server.http.oauth import ResourceServer
+from tintype_server.mcp.caller import COUNTED_SCOPE
 from tintype_studio.errors import RateLimited, TintypeError
+from tintype_studio.identity.key_rows import KEY_PREFIX
 from tintype_studio.identity.keys import Principal
 from tintype_studio.studio import Studio
 
+GRANTED_SCOPE = "tintype.granted"
+"""Set in the ASGI scope of a request whose access token was checked: the API key that it stands for."""
+
 
 def api_key_of(connection: HTTPConnection) -> str | None:
-    """``X-API-Key``, or the token of ``Authorization: Bearer``."""
+    """``X-API-Key``, or the token of ``Authorization: Bearer``, or the key that this stands for."""
+    granted: str | None = connection.scope.get(GRANTED_SCOPE)
+    if granted is not None:
+        return granted
     key = connection.headers.get("x-api-key")
     if key:
         return key
@@ -35,6 +43,8 @@ def error_body(error: TintypeError) -> dict[str, object]:
     return {"detail": error.message, "error": error.as_dict()}
 
 
+MAX_TOKEN_CHECKS = 8
+"""Access tokens that are checked at a time."""
 MAX_STREAMS = 64
 """Open streams of one key at one address: a stream is a connection that lives as long as its caller likes."""
 
@@ -47,9 +57,16 @@ class RequireKey:
     MCP sessions are bound to the key that opened them.
     """
 
-    def __init__(self, app: ASGIApp, studio: Studio, *, streams: bool = True) -> None:
-        """``streams``: whether a GET opens one, of which a key may have so many at a time."""
+    def __init__(
+        self, app: ASGIApp, studio: Studio, *, streams: bool = True, oauth: ResourceServer | None = None
+    ) -> None:
+        """``streams``: whether a GET opens one, of which a key may have so many at a time.
+
+        ``oauth``: who checks tokens that are no keys of ours; None to take keys only.
+        """
         self._app = app
+        self._oauth = oauth
+        self._asking: CapacityLimiter | None = None
         self._studio = studio
         self._counts_streams = streams
         self._streams: Counter[int] = Counter()
@@ -58,11 +75,16 @@ class RequireKey:
         """Check, count, then hand on."""
         key = api_key_of(HTTPConnection(scope))
         try:
+            if self._oauth is not None and key is not None and not key.startswith(KEY_PREFIX):
+                key = scope[GRANTED_SCOPE] = await self._granted(self._oauth, key)
             principal = self._studio.keys.cached(key)
             if principal is None:
                 principal = await to_thread.run_sync(self._studio.keys.authenticate, key)
         except TintypeError as error:
-            await send_json(send, error.status, error_body(error), refusal_headers(error))
+            headers = refusal_headers(error)
+            if self._oauth is not None and error.status in {401, 403}:
+                headers["WWW-Authenticate"] = self._oauth.challenge(error, token_sent=key is not None)
+            await send_json(send, error.status, error_body(error), headers)
             return
         send = self._with_limits(send, principal)
         try:
@@ -73,6 +95,15 @@ class RequireKey:
                 await self._app(scope, receive, send)
         except RateLimited as error:
             await send_json(send, error.status, error_body(error), refusal_headers(error))
+
+    async def _granted(self, oauth: ResourceServer, token: str) -> str:
+        """The API key that a token stands for. Callers without one must not take all threads by asking."""
+        known = oauth.cached(token)
+        if known is not None:
+            return known
+        if self._asking is None:  # a limiter belongs to a running event loop
+            self._asking = CapacityLimiter(MAX_TOKEN_CHECKS)
+        return await to_thread.run_sync(oauth.key_of, token, limiter=self._asking)
 
     async def _count(self, principal: Principal) -> None:
         limits = self._studio.rate_limits

@@ -59,6 +59,7 @@ class Streamable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. The SDK refuses headers that contradict the body."""
+        scope = _trimmed(scope)
         headers = dict(scope["headers"])
         if self._is_read(headers):
             await self._plain.handle_request(scope, receive, send)
@@ -73,6 +74,14 @@ class Streamable:
             and headers.get(b"mcp-method") == b"tools/call"
             and headers.get(b"mcp-protocol-version") in _MODERN
         )
+
+
+def _trimmed(scope: Scope) -> Scope:
+    """Without spaces around header values: they do not count, and not every HTTP parser drops them."""
+    for name, value in scope["headers"]:
+        if name.startswith(b"mcp-") and value != value.strip(b" \t"):
+            return {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
+    return scope
 
 
 @dataclass(slots=True, eq=False)

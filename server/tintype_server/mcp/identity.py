@@ -8,19 +8,28 @@ from typing import Any
 NAME = "tintype"
 TITLE = "Tintype"
 INSTRUCTIONS = (
-    "Tools over a computer-vision platform: datasets, images, annotations, search, exports. "
+    "Tools over a computer-vision platform: datasets, images, annotations, search, exports, training. "
     "Names are case-sensitive. Coordinates are pixels of the upright image. "
     "preview_call tells what a call would change and cost. A call refused with confirmation_required goes on "
     "with confirm_call, once the user has agreed. list_changes and undo_call take back what went wrong. "
     "To label by eye: preview_image, then save_annotations, then preview_image to check. To label many: some "
     "20 images by eye, then auto_annotate_dataset, then review its drafts with accept_annotations and "
     "reject_annotations. Long work goes on as a job: get_job, cancel_job. "
-    "An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`."
+    "An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`. "
+    "Datasets, pictures with their annotations, model cards and job logs are also resources "
+    "(tintype://datasets/NAME, tintype://images/ID, tintype://models/ID, tintype://jobs/ID/log); recipes for "
+    "whole tasks are prompts. A tool that is not listed may be in a toolset that is not switched on."
 )
+"""At most 2 KB: some hosts cut what is longer, and every conversation pays for it."""
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Versions of the ``initialize`` era, oldest first."""
 MODERN_VERSIONS = ("2026-07-28",)
-CAPABILITIES: dict[str, Any] = {"tools": {"listChanged": False}}
+CAPABILITIES: dict[str, Any] = {
+    "completions": {},
+    "prompts": {"listChanged": True},
+    "resources": {"subscribe": False, "listChanged": True},
+    "tools": {"listChanged": True},
+}
 
 
 def server_version() -> str:
@@ -56,7 +65,8 @@ def modern_envelope(result: dict[str, Any], *, ttl_ms: int) -> dict[str, Any]:
     }
 
 
-TOOLS_TTL_MS = 60_000
+LISTS_TTL_MS = 60_000
+"""How long a client may keep the lists that depend on its key alone: a key changes seldom."""
 
 
 def discover_result() -> dict[str, Any]:

@@ -11,7 +11,8 @@ import anyio
 import mcp.types as t
 from mcp.shared.message import SessionMessage
 
-from tintype_server.mcp.server import Caller, build_server
+from tintype_server.mcp.caller import Caller
+from tintype_server.mcp.server import build_server
 from tintype_server.mcp.stdio import INTERNAL_ERROR, INVALID_REQUEST, Front
 from tintype_server.runtime import Runtime, working_folder_files
 

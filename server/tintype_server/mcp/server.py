@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,18 +17,23 @@ import anyio.from_thread
 import anyio.to_thread
 import mcp.types as t
 import orjson
-from mcp.server import CacheHint, Server, ServerRequestContext
+from mcp.server import CacheHint, NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
 from tintype_server.dispatch.running import log
 from tintype_server.mcp import elicit, identity
+from tintype_server.mcp.caller import Caller, CallerOf, Context, agent_name, is_counted
+from tintype_server.mcp.changes import Changes
+from tintype_server.mcp.lists import add_lists, require_first_page
+from tintype_server.mcp.reads import Readers, protocol_error
 from tintype_server.runtime import Runtime
 from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
 from tintype_studio.errors import ConfirmationRequired, Internal, InvalidInput, TintypeError
 from tintype_tools.call import Outcome, Progress, Request, no_progress
-from tintype_tools.local_files import LocalFiles
 from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, visible_tools
+from tintype_tools.spec import Effect
 
 warnings.simplefilter("ignore", MCPDeprecationWarning)
 
@@ -39,53 +42,47 @@ DRY_RUN_META = f"{NAMESPACE}/dryRun"
 CONFIRM_META = f"{NAMESPACE}/confirmToken"
 SESSION_META = f"{NAMESPACE}/session"
 SECONDS_META = f"{NAMESPACE}/seconds"
-COUNTED_SCOPE = "tintype.counted"
-"""Set in the ASGI scope of a request that an HTTP door has counted into its key's hour."""
 PROGRESS_STEP_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """What the transport knows of a message's sender."""
-
-    api_key: str | None
-    door: str
-    files: LocalFiles
-    base_url: str | None = None
-    max_response_tokens: int | None = None
-    session: str | None = None
-    """What the transport knows of the conversation that the call belongs to."""
-
 
 _NO_HEADER_ARGUMENTS: dict[str, Any] = {"type": "object"}
 
-CallerOf = Callable[[Any], Caller]
-"""Reads the caller off the transport's request (None on stdio)."""
+
+class McpServer(Server[Any]):
+    """The SDK's server, which says to older clients as well that lists may change."""
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """The options of ``initialize``; the SDK's transports ask for them without saying any."""
+        return super().create_initialization_options(
+            notification_options or NotificationOptions(True, True, True),
+            experimental_capabilities,
+            extensions,
+        )
 
 
 def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
     """The server object; hand it to any of the SDK's transports."""
     workers = Workers(runtime)
+    readers = Readers(runtime, workers, caller_of)
+    changes = Changes(readers)
 
-    async def list_tools(
-        ctx: ServerRequestContext[Any, Any], params: t.PaginatedRequestParams | None
-    ) -> t.ListToolsResult:
-        if params is not None and params.cursor is not None:
-            raise MCPError(t.INVALID_PARAMS, "Invalid cursor: the tool list has a single page.")
+    async def list_tools(ctx: Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
+        require_first_page(params, "tool")
         try:
-            principal = await anyio.to_thread.run_sync(
-                runtime.studio.keys.authenticate, caller_of(ctx.request).api_key
-            )
-        except TintypeError as error:
-            raise MCPError(t.INVALID_REQUEST, error.message, error.as_dict()) from None
-        except Exception:
-            log.exception("tools/list failed")
-            raise MCPError(t.INTERNAL_ERROR, Internal().message) from None
-        toolsets = runtime.settings.offered_toolsets(principal.toolsets)
-        return t.ListToolsResult(tools=_mcp_tools(principal.role.value, toolsets))
+            reader = await readers.of(ctx)
+        except Exception as error:
+            raise protocol_error(error, ctx) from None
+        caller, principal, settings = reader.caller, reader.principal, runtime.settings
+        toolsets = settings.offered_toolsets(principal.toolsets, caller.toolsets)
+        read_only = settings.read_only or caller.read_only
+        return t.ListToolsResult(tools=_mcp_tools(principal.role.value, toolsets, read_only))
 
     async def call_tool(
-        ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParams
+        ctx: Context, params: t.CallToolRequestParams
     ) -> t.CallToolResult | t.InputRequiredResult:
         try:
             request = _request(ctx, params, caller_of(ctx.request))
@@ -110,20 +107,27 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
         except Exception:
             log.exception("a call through MCP failed outside the dispatcher")
             return error_result(Internal())
+        if ctx.protocol_version not in identity.MODERN_VERSIONS and params.name not in reads:
+            await changes.after_change(ctx)
         return success_result(outcome)
 
-    server: Server[Any] = Server(
+    reads = frozenset(spec.name for spec in runtime.registry if spec.effect is Effect.READ)
+    server = McpServer(
         identity.NAME,
         title=identity.TITLE,
         version=identity.server_version(),
         instructions=identity.INSTRUCTIONS,
-        cache_hints={"tools/list": CacheHint(ttl_ms=identity.TOOLS_TTL_MS, scope="private")},
+        cache_hints={
+            method: CacheHint(ttl_ms=identity.LISTS_TTL_MS, scope="private")
+            for method in ("tools/list", "prompts/list", "resources/templates/list")
+        },
         # The SDK looks for arguments that travel as headers. We have none; without an answer here it runs
         # the whole tools/list before every HTTP call.
         get_tool_input_schema=lambda _name: _NO_HEADER_ARGUMENTS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
+    add_lists(server, readers, changes)
     # The SDK's own spans, without an exporter, cost a fifth of a call; ours come with the telemetry extra.
     server.middleware.clear()
     server.middleware.append(
@@ -167,18 +171,12 @@ def error_result(error: TintypeError) -> t.CallToolResult:
 
 
 @lru_cache(maxsize=64)
-def _mcp_tools(role: str, toolsets: frozenset[str] | None) -> list[t.Tool]:
-    return [t.Tool.model_validate(as_mcp_tool(tool)) for tool in visible_tools(role, toolsets)]
+def _mcp_tools(role: str, toolsets: frozenset[str] | None, read_only: bool) -> list[t.Tool]:
+    shown = visible_tools(role, toolsets, read_only=read_only)
+    return [t.Tool.model_validate(as_mcp_tool(tool)) for tool in shown]
 
 
-def _agent_name(ctx: ServerRequestContext[Any, Any]) -> str | None:
-    client = ctx.session.client_params
-    if client is None:
-        return None
-    return f"{client.client_info.name} {client.client_info.version}"
-
-
-def _request(ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParams, caller: Caller) -> Request:
+def _request(ctx: Context, params: t.CallToolRequestParams, caller: Caller) -> Request:
     meta: dict[str, Any] = dict(params.meta or {})
     seconds = meta.get(SECONDS_META)
     if seconds is not None and (
@@ -191,7 +189,7 @@ def _request(ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParam
         api_key=caller.api_key,
         door=caller.door,
         files=caller.files,
-        agent=_agent_name(ctx),
+        agent=agent_name(ctx),
         idempotency_key=_text(meta, IDEMPOTENCY_META, "invalid_idempotency_key"),
         base_url=caller.base_url,
         max_response_tokens=caller.max_response_tokens,
@@ -201,7 +199,9 @@ def _request(ctx: ServerRequestContext[Any, Any], params: t.CallToolRequestParam
         session=_text(meta, SESSION_META) or caller.session,
         deadline_seconds=seconds,
         trace=trace_context(meta),
-        counted=ctx.request is not None and COUNTED_SCOPE in ctx.request.scope,
+        toolsets=caller.toolsets,
+        read_only=caller.read_only,
+        counted=is_counted(ctx),
     )
 
 
@@ -220,7 +220,7 @@ def _flag(meta: dict[str, Any], name: str) -> bool:
     return value
 
 
-def _progress_sender(ctx: ServerRequestContext[Any, Any]) -> Progress:
+def _progress_sender(ctx: Context) -> Progress:
     """Sends progress from the worker thread, a few times a second at most; the last step always."""
     if (ctx.meta or {}).get("progress_token") is None:
         return no_progress

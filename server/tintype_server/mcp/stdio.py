@@ -175,7 +175,7 @@ class Front:
     def _answer_list(self, request: dict[str, Any], tools: list[dict[str, Any]]) -> None:
         result: dict[str, Any] = {"tools": tools}
         if _version(request.get("params") or {}) in identity.MODERN_VERSIONS:
-            result = identity.modern_envelope(result, ttl_ms=identity.TOOLS_TTL_MS)
+            result = identity.modern_envelope(result, ttl_ms=identity.LISTS_TTL_MS)
         self._send_result(request["id"], result)
 
     def _send_result(self, request_id: Any, result: dict[str, Any]) -> None:
@@ -222,6 +222,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--api-key", help="key to act with (TINTYPE_API_KEY, else the saved owner key)")
     parser.add_argument("--root", action="append", default=[], help="another folder that tools may touch")
     parser.add_argument("--toolsets", help="comma-separated toolsets to offer; default all")
+    parser.add_argument("--read-only", action="store_true", help="change nothing, whatever the key allows")
     parser.add_argument("--max-response-tokens", type=int, help="response budget of a call; 0 for none")
     return parser.parse_args(argv)
 
@@ -234,6 +235,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         api_key=options.api_key,
         roots=options.root,
         toolsets=options.toolsets,
+        read_only=options.read_only,
         max_response_tokens=options.max_response_tokens,
     )
 
@@ -248,7 +250,8 @@ def _open_workspace(front: Front, settings: Settings) -> Callable[[], Runtime]:
     key = settings.api_key or saved_api_key(settings.home)
     principal = studio.keys.authenticate(key)
     toolsets = settings.offered_toolsets(principal.toolsets)
-    front.show_tools([as_mcp_tool(tool) for tool in visible_tools(principal.role.value, toolsets)])
+    shown = visible_tools(principal.role.value, toolsets, read_only=settings.read_only)
+    front.show_tools([as_mcp_tool(tool) for tool in shown])
 
     def load() -> Runtime:
         from tintype_server.runtime import Runtime

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -86,10 +85,7 @@ def build_dialect(runtime: Runtime) -> ASGIApp:
         responses=DOCUMENTED,
     )
     for name in RESOURCES:
-        module = f"{__package__}.{name}"
-        if find_spec(module) is None:
-            continue
-        app.include_router(import_module(module).routes(door))
+        app.include_router(import_module(f"{__package__}.{name}").routes(door))
     app.add_route(OPENAPI_PATH, partial(_openapi, app), include_in_schema=False)
     app.add_route(DOCS_PATH, partial(_docs, app), include_in_schema=False)
     refuse = partial(_refuse, door)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from tintype_server.download_names import NamesApart
 from tintype_server.pictograph.door import API, RestDoor
 from tintype_server.pictograph.schema import Offset, Wire, answers
 from tintype_server.pictograph.wire_datasets import Dataset, annotation_url, wire_dataset, wire_image
@@ -93,7 +94,7 @@ def routes(door: RestDoor) -> APIRouter:
                 "image_url": None if mode == "annotations_only" else image.get("image_url"),
                 "annotation_url": None if mode == "images_only" else annotation_url(base_url, image["id"]),
             }
-            for image, filename in zip(images, _apart(images), strict=True)
+            for image, filename in zip(images, NamesApart()(images), strict=True)
         ]
         body = {"dataset_id": outcome.value["dataset_id"], "items": items}
         return door.answer(request, body, outcome)
@@ -106,23 +107,3 @@ def routes(door: RestDoor) -> APIRouter:
         return door.answer(request, {"dataset": wire_dataset(outcome.value)}, outcome)
 
     return router
-
-
-def _apart(images: list[dict[str, Any]]) -> list[str]:
-    """File names for a download into one folder, where equal names would overwrite each other.
-
-    The first image of a name keeps it; one of another folder gets that in front: ``night__1.jpg``.
-    """
-    taken: set[str] = set()
-    names = []
-    for image in images:
-        name = image["filename"]
-        if name in taken:
-            folder = image["folder"].strip("/").replace("/", "__")
-            name = f"{folder}__{name}" if folder else name
-            number = 2
-            while name in taken:
-                name, number = f"{number}__{image['filename']}", number + 1
-        taken.add(name)
-        names.append(name)
-    return names

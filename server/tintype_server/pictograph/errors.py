@@ -64,7 +64,13 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 """Refusals that every operation may answer."""
 
 
-STATUS = {"needs_engine": 422, "last_owner": 422, "member_limit": 402}
+STATUS = {
+    "needs_engine": 422,
+    "last_owner": 422,
+    "member_limit": 402,
+    "import_over_limit": 402,
+    "connector_key_refused": 401,
+}
 """Where clients of the dialect expect another status than ours, by the error's code: they would send again
 what is answered with 503, and they document these as an invalid value and as a payment that is missing.
 """

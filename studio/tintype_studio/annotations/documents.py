@@ -57,6 +57,11 @@ class Documents:
 
     def of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, list[Annotation]]]:
         """The annotations of many images, in their order, in one query."""
+        for sample, text in self.texts_of_samples(page):
+            yield sample, ANNOTATIONS.validate_json(text) if text else []
+
+    def texts_of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, str]]:
+        """The same as they are kept (see :func:`as_text`); nothing where there are none."""
         ids = [s.row_id for s in page if s.annotation_count]
         documents: dict[int, str] = {}
         if ids:
@@ -74,8 +79,7 @@ class Documents:
                 ):
                     documents[row.sample_id] = row.document
         for sample in page:
-            text = documents.get(sample.row_id)
-            yield sample, ANNOTATIONS.validate_json(text) if text else []
+            yield sample, documents.get(sample.row_id, "")
 
     def save(
         self,

@@ -408,12 +408,7 @@ class Ingest:
 def require_room(connection: sa.Connection, principal: Principal, count: int, added_size: int) -> None:
     """``Conflict`` when so many more images, of so many bytes together, are over the tier's limits."""
     tier = tier_of(principal.tier)
-    images, size = connection.execute(
-        sa.select(
-            sa.func.coalesce(sa.func.sum(datasets.c.image_count), 0),
-            sa.func.coalesce(sa.func.sum(datasets.c.total_size), 0),
-        ).where(datasets.c.organization_id == principal.organization_id, datasets.c.deleted_at.is_(None))
-    ).one()
+    images, size = stored_in_all(connection, principal)
     if images + count > tier.max_images or size + added_size > tier.max_storage_bytes:
         raise Conflict(
             f"The organization's tier {principal.tier!r} holds {tier.max_images} images and "
@@ -421,6 +416,17 @@ def require_room(connection: sa.Connection, principal: Principal, count: int, ad
             code="tier_limit",
             fix="Delete what is not needed, or move to a larger tier.",
         )
+
+
+def stored_in_all(connection: sa.Connection, principal: Principal) -> tuple[int, int]:
+    """Images and bytes that count against the organization's tier."""
+    images, size = connection.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(datasets.c.image_count), 0),
+            sa.func.coalesce(sa.func.sum(datasets.c.total_size), 0),
+        ).where(datasets.c.organization_id == principal.organization_id, datasets.c.deleted_at.is_(None))
+    ).one()
+    return int(images), int(size)
 
 
 def _grouped(files: list[Found]) -> Iterator[list[Found]]:

@@ -105,9 +105,10 @@ class Builder:
         self, dataset: Dataset, options: ExportOptions, wanted: set[str] | None
     ) -> Iterator[ExportItem]:
         from tintype_studio.formats.base import ExportItem
+        from tintype_studio.formats.figures import StoredDocument
 
         for page in self._pages(dataset, options.status_filter):
-            for sample, document in self._documents.of_samples(page):
+            for sample, text in self._documents.texts_of_samples(page):
                 yield ExportItem(
                     image_id=sample.id,
                     filename=sample.filename,
@@ -116,7 +117,7 @@ class Builder:
                     height=sample.height,
                     status=sample.status.value,
                     split=sample.split,
-                    annotations=[a for a in document if wanted is None or a.name in wanted],
+                    annotations=StoredDocument(text, wanted),
                     image=partial(self._samples.image_bytes, sample) if options.include_images else None,
                 )
 

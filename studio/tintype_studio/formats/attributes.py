@@ -17,6 +17,7 @@ from tintype_studio.formats.xml_text import cleaned
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
+    from tintype_studio.formats.figures import Figure
 
 CONFIDENCE = "confidence"
 WHOLE = "attributes_json"
@@ -25,7 +26,7 @@ RESERVED = frozenset({CONFIDENCE, WHOLE})
 Pairs: TypeAlias = list[tuple[str, str]]
 
 
-def flatten(annotation: Annotation) -> Pairs:
+def flatten(annotation: Annotation | Figure) -> Pairs:
     """Name and text of each pair; names are distinct, and all can stand in XML."""
     attributes = annotation.attributes
     if not attributes and annotation.confidence >= 1:

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import orjson
 
 from tintype_studio.errors import InvalidInput
 from tintype_studio.formats.archive import Archive, PackedSpool, Spool
+from tintype_studio.formats.figures import Figure, StoredDocument, figure_of_model
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
@@ -60,8 +61,18 @@ class ExportItem:
     height: int
     status: str
     split: str | None
-    annotations: Sequence[Annotation]
+    annotations: Sequence[Annotation] | StoredDocument
     image: Callable[[], bytes] | None = None
+
+    def models(self) -> Sequence[Annotation]:
+        """The annotations as models."""
+        return self.annotations.models() if isinstance(self.annotations, StoredDocument) else self.annotations
+
+    def figures(self) -> list[Figure]:
+        """The annotations with their geometry as text."""
+        if isinstance(self.annotations, StoredDocument):
+            return self.annotations.figures()
+        return [figure_of_model(annotation) for annotation in self.annotations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,8 @@ class ExportWriter(ABC):
     """
 
     format: ClassVar[str]
+    takes_figures: ClassVar[bool] = False
+    """Whether ``_add`` is given figures, not models."""
 
     def __init__(
         self,
@@ -166,15 +179,9 @@ class ExportWriter(ABC):
         """
         if self._closed:
             raise RuntimeError("this writer has finished")
-        known = self.class_index
-        for annotation in item.annotations:
-            if annotation.name not in known:
-                raise InvalidInput(
-                    f"Annotation {annotation.id!r} of {item.filename!r} has the class {annotation.name!r}, "
-                    "which is not a class of this export.",
-                    fix="Add the class to the dataset, rename it in the annotation, or filter it out.",
-                    details={"class": annotation.name, "image_id": item.image_id},
-                )
+        annotations = item.figures() if self.takes_figures else item.models()
+        if not self.class_index.keys() >= {annotation.name for annotation in annotations}:
+            self._refuse_class(item, annotations)
         if item.width < 1 or item.height < 1:
             raise InvalidInput(
                 f"{item.filename!r} has a size of {item.width} x {item.height} pixels.",
@@ -185,8 +192,17 @@ class ExportWriter(ABC):
                 f"{item.filename!r} has the split {item.split!r}; splits are train, val and test.",
                 fix="Set the image's group to train, val, test or none.",
             )
-        self._add(item)
+        self._add(item, annotations)
         self.images += 1
+
+    def _refuse_class(self, item: ExportItem, annotations: Sequence[Annotation | Figure]) -> NoReturn:
+        found = next(a for a in annotations if a.name not in self.class_index)
+        raise InvalidInput(
+            f"Annotation {found.id!r} of {item.filename!r} has the class {found.name!r}, "
+            "which is not a class of this export.",
+            fix="Add the class to the dataset, rename it in the annotation, or filter it out.",
+            details={"class": found.name, "image_id": item.image_id},
+        )
 
     def finish(self) -> ExportSummary:
         """Write what had to wait and say what the ZIP holds. The ZIP stays open."""
@@ -227,7 +243,7 @@ class ExportWriter(ABC):
             self.archive.write(path, item.image(), deflate=False)
 
     @abstractmethod
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Any]) -> None:
         """Write one checked item and keep the counts."""
 
     @abstractmethod

@@ -23,15 +23,11 @@ relative to ``images/`` and includes the folder. Coordinates are written exactly
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from tintype_studio.annotations.geometry import (
-    Annotation,
-    BBoxAnnotation,
-    KeypointAnnotation,
-    PolygonAnnotation,
-)
+import orjson
+
 from tintype_studio.formats.archive import PackedSpool
 from tintype_studio.formats.base import (
     ExportItem,
@@ -41,7 +37,8 @@ from tintype_studio.formats.base import (
     member_path,
     to_json,
 )
-from tintype_studio.formats.outlines import flat, outlines
+from tintype_studio.formats.figures import Figure, lengths_of, numbers, points_of, ring_of_text
+from tintype_studio.formats.outlines import measured
 from tintype_studio.formats.shapes import (
     Measured,
     Ring,
@@ -52,127 +49,131 @@ from tintype_studio.formats.shapes import (
 )
 
 UNASSIGNED = "unassigned"
-BATCH_POINTS = 8_192
-"""Vertices that wait to be measured together."""
+BATCH_TEXT = 1 << 18
+"""Characters of coordinates that wait to be measured together."""
 
 
 class _Pending(NamedTuple):
-    """An annotation that waits; it must not hold the item, whose image may be large."""
+    """An image that waits; it must not hold the item, whose file may be large."""
 
-    spool: PackedSpool
-    annotation: Annotation
-    rings: list[list[float]]
-    """Flat."""
-    image_id: int
+    split: str
+    number: int
+    path: str
     width: int
     height: int
-
-
-_UNKNOWN: tuple[float | None, list[float]] = (None, [])
+    figures: Sequence[Figure]
 
 
 class CocoWriter(ExportWriter):
     """Writes COCO JSON. Image and annotation entries wait in temporary files, as each file lists both."""
 
     format: ClassVar[str] = "coco"
+    takes_figures: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._entries: dict[str, tuple[PackedSpool, PackedSpool]] = {}
         self._pending: list[_Pending] = []
-        self._pending_points = 0
+        self._waiting = 0
         self._landmarks: set[int] = set()
         self._unassigned = 0
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Figure]) -> None:
         path = member_path("images", folder_segments(item.folder), item.filename)
         self.store_image(item, path)
-        split = item.split or UNASSIGNED
         self._unassigned += item.split is None
-        if split not in self._entries:
-            self._entries[split] = (self.spool(separator=b",\n"), self.spool(separator=b",\n"))
-        images, annotations = self._entries[split]
-        image = {
-            "id": self.images + 1,
-            "file_name": path.removeprefix("images/"),
-            "width": item.width,
-            "height": item.height,
-        }
-        images.append(to_json(image))
-        number, width, height = self.images + 1, item.width, item.height
-        for annotation in item.annotations:
-            rings = []
-            if isinstance(annotation, PolygonAnnotation):
-                rings = [flat(points) for points in annotation.polygon.paths]
-                self._pending_points += sum(map(len, rings))
-            self._pending.append(_Pending(annotations, annotation, rings, number, width, height))
-            self._pending_points += 1
-        if self._pending_points >= BATCH_POINTS:
+        self._pending.append(
+            _Pending(
+                item.split or UNASSIGNED, self.images + 1, path[7:], item.width, item.height, annotations
+            )
+        )
+        self._waiting += 200 + sum([100 + len(f.texts[0]) if f.texts else 100 for f in annotations])
+        if self._waiting >= BATCH_TEXT:
             self._flush()
 
     def _flush(self) -> None:
-        """Write the pending annotations; measuring their polygons together costs a tenth."""
+        """Write the pending images; measuring and writing many annotations together costs a tenth."""
         pending = self._pending
-        single = iter(outlines([p.rings[0] for p in pending if len(p.rings) == 1]))
-        found = [next(single) if len(p.rings) == 1 else _UNKNOWN for p in pending]
-        unclear = [n for n, p in enumerate(pending) if p.rings and found[n][0] is None]
-        polygons = dict(zip(unclear, measure([_rings(pending[n].rings) for n in unclear]), strict=True))
-        for spool, group in groupby(enumerate(pending), key=lambda numbered: numbered[1].spool):
-            entries = []
-            for number, each in group:
-                area, box = found[number]
-                if area is not None:
-                    self.counts["polygons"] += 1
-                    shape: dict[str, Any] | None = {"segmentation": each.rings, "area": area, "bbox": box}
-                else:
-                    shape = self._shape(each, polygons.get(number))
+        if not pending:
+            return
+        figures = [figure for image in pending for figure in image.figures]
+        outlines = self._outlines([f.texts[0] for f in figures if len(f.texts) == 1 and f.kind == "polygon"])
+        shapes = [next(outlines) if len(f.texts) == 1 and f.kind == "polygon" else None for f in figures]
+        unclear = [n for n, f in enumerate(figures) if shapes[n] is None and f.kind == "polygon"]
+        rings = [[ring_of_text(text) for text in figures[n].texts] for n in unclear]
+        polygons = dict(zip(unclear, zip(rings, measure(rings), strict=True), strict=True))
+        images: dict[str, list[str]] = {}
+        entries: dict[str, list[str]] = {}
+        category = {name: f',"category_id":{index + 1},' for name, index in self.class_index.items()}
+        names = to_json([image.path for image in pending]).decode()[2:-2].split('","')
+        at, number = 0, self.written
+        for image, name in zip(pending, names, strict=True):
+            images.setdefault(image.split, []).append(
+                f'{{"id":{image.number},"file_name":"{name}","width":{image.width},"height":{image.height}}}'
+            )
+            texts = entries.setdefault(image.split, [])
+            middle = f',"image_id":{image.number}'
+            for figure in image.figures:
+                shape = shapes[at] or self._shape(figure, image, polygons.get(at))
+                at += 1
                 if shape is None:
                     self.left_out += 1
                     continue
-                self.written += 1
-                annotation = each.annotation
-                entry = {
-                    "id": self.written,
-                    "image_id": each.image_id,
-                    "category_id": self.class_index[annotation.name] + 1,
-                    **shape,
-                    "iscrowd": 0,
-                }
-                if annotation.confidence < 1:
-                    entry["score"] = annotation.confidence
-                if annotation.attributes:
-                    entry["attributes"] = annotation.attributes
-                entries.append(entry)
-            if entries:
-                spool.append(to_json(entries)[1:-1])
+                number += 1
+                more = _more(figure) if figure.confidence < 1 or figure.attributes else ""
+                texts.append(f'{{"id":{number}{middle}{category[figure.name]}{shape},"iscrowd":0{more}}}')
+        self.written = number
+        for split, listed in images.items():
+            if split not in self._entries:
+                self._entries[split] = (self.spool(separator=b",\n"), self.spool(separator=b",\n"))
+            self._entries[split][0].append(",\n".join(listed).encode())
+            if entries[split]:
+                self._entries[split][1].append(",".join(entries[split]).encode())
         pending.clear()
-        self._pending_points = 0
+        self._waiting = 0
 
-    def _shape(self, pending: _Pending, measured: Measured | None) -> dict[str, Any] | None:
+    def _outlines(self, rings: Sequence[str]) -> Iterator[str | None]:
+        """What COCO says of each polygon of one ring; None if it may cross itself."""
+        import numpy as np
+
+        if not rings:
+            return
+        told, areas, boxes = measured(points_of(rings), lengths_of(rings))
+        as_text = orjson.dumps(np.column_stack([areas, boxes]), option=orjson.OPT_SERIALIZE_NUMPY)
+        sizes = [row.split(",", 1) for row in as_text[2:-2].decode().split("],[")]
+        flat = "|".join(rings).replace(";", "").split("|")
+        for known, ring, (area, box) in zip(told.tolist(), flat, sizes, strict=True):
+            self.counts["polygons"] += known
+            yield f'"segmentation":[[{ring}]],"area":{area},"bbox":[{box}]' if known else None
+
+    def _shape(
+        self, figure: Figure, image: _Pending, outline: tuple[list[Ring], Measured] | None
+    ) -> str | None:
         """What COCO says of the shape, or None if it cannot hold it."""
-        match pending.annotation:
-            case BBoxAnnotation(bounding_box=box):
-                self.counts["boxes"] += 1
-                return {"segmentation": [], "area": box.w * box.h, "bbox": [box.x, box.y, box.w, box.h]}
-            case KeypointAnnotation(name=name, keypoint=point):
-                self.counts["keypoints"] += 1
-                self._landmarks.add(self.class_index[name])
-                shape: dict[str, Any] = {
-                    "segmentation": [],
-                    "area": 0.0,
-                    "bbox": [point.x, point.y, 0.0, 0.0],
-                }
-                return shape | {"keypoints": [point.x, point.y, 2], "num_keypoints": 1}
-            case _ if measured is not None:
-                return self._polygon(pending, measured)
-            case _:
-                self.counts["polylines"] += 1
-                return None
+        shape: dict[str, Any] | None
+        if figure.box is not None:
+            self.counts["boxes"] += 1
+            x, y, w, h = figure.box
+            shape = {"segmentation": [], "area": w * h, "bbox": [x, y, w, h]}
+        elif figure.kind == "keypoint":
+            self.counts["keypoints"] += 1
+            self._landmarks.add(self.class_index[figure.name])
+            x, y = numbers(figure.texts)
+            shape = {"segmentation": [], "area": 0.0, "bbox": [x, y, 0.0, 0.0]}
+            shape |= {"keypoints": [x, y, 2], "num_keypoints": 1}
+        elif outline is not None:
+            shape = self._polygon(figure, image, *outline)
+        else:
+            self.counts["polylines"] += 1
+            shape = None
+        return None if shape is None else to_json(shape)[1:-1].decode()
 
-    def _polygon(self, pending: _Pending, measured: Measured) -> dict[str, Any] | None:
-        rings, width, height = _rings(pending.rings), pending.width, pending.height
+    def _polygon(
+        self, figure: Figure, image: _Pending, rings: list[Ring], found: Measured
+    ) -> dict[str, Any] | None:
+        width, height = image.width, image.height
         segmentation: Any
-        if measured.needs_mask:
+        if found.needs_mask:
             # A mask ends at the border, so what is said of it must too.
             clipped = [clip_ring(ring, width, height) for ring in rings]
             if clipped != rings:
@@ -180,16 +181,16 @@ class CocoWriter(ExportWriter):
                 if not rings:
                     self.counts["outside"] += 1
                     return None
-                (measured,) = measure([rings])
+                (found,) = measure([rings])
             segmentation = {"size": [height, width], "counts": run_lengths(rings, width, height)}
             self.counts["masks"] += 1
         else:
-            segmentation = pending.rings
+            segmentation = [numbers([text]) for text in figure.texts]
         left, top, right, bottom = bounds(rings)
         self.counts["polygons"] += 1
         return {
             "segmentation": segmentation,
-            "area": measured.area,
+            "area": found.area,
             "bbox": [left, top, right - left, bottom - top],
         }
 
@@ -262,5 +263,7 @@ class CocoWriter(ExportWriter):
         return notes
 
 
-def _rings(flat_rings: list[list[float]]) -> list[Ring]:
-    return [(values[::2], values[1::2]) for values in flat_rings]
+def _more(figure: Figure) -> str:
+    """The added keys."""
+    more = f',"score":{to_json(figure.confidence).decode()}' if figure.confidence < 1 else ""
+    return f'{more},"attributes":{to_json(figure.attributes).decode()}' if figure.attributes else more

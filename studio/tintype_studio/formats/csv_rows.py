@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tintype_studio.annotations.geometry import (
@@ -80,11 +81,11 @@ class CsvWriter(ExportWriter):
         self._csv = csv.writer(self._text)
         self._csv.writerow(COLUMNS)
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Annotation]) -> None:
         path = member_path("images", folder_segments(item.folder), item.filename)
         self.store_image(item, path)
         image = [guarded(path.removeprefix("images/")), item.width, item.height]
-        rows = [[*image, *self._cells(annotation), item.split] for annotation in item.annotations]
+        rows = [[*image, *self._cells(annotation), item.split] for annotation in annotations]
         self._csv.writerows(rows or [[*image, *[None] * 9, item.split]])
         self._rows.append(self._text.getvalue().encode())
         self._text.seek(0)

@@ -26,14 +26,6 @@ from typing import Any, ClassVar
 
 import orjson
 
-from tintype_studio.annotations.geometry import (
-    Annotation,
-    BBoxAnnotation,
-    KeypointAnnotation,
-    Point,
-    PolygonAnnotation,
-    PolylineAnnotation,
-)
 from tintype_studio.formats.archive import PackedSpool
 from tintype_studio.formats.attributes import flatten
 from tintype_studio.formats.base import (
@@ -45,38 +37,32 @@ from tintype_studio.formats.base import (
     folder_segments,
     member_path,
 )
-from tintype_studio.formats.outlines import pairs_json
+from tintype_studio.formats.figures import Figure, ring_of_text
 from tintype_studio.formats.regions import is_whole, mask_of, region_notes
-from tintype_studio.formats.shapes import ring_of
 from tintype_studio.formats.xml_text import cleaned, distinct, escaped
 
 UNASSIGNED = "default"
 """CVAT's own name for images outside of all subsets."""
 
 _HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
-_BOX = b'<box label="%b" source="manual" occluded="0" xtl="%b" ytl="%b" xbr="%b" ybr="%b" z_order="0"'
-_LINE = b'<%b label="%b" source="manual" occluded="0" points="%b" z_order="0"'
-_MASK = (
-    b'<mask label="%b" source="manual" occluded="0" rle="%b" left="%d" top="%d" width="%d" height="%d" '
-    b'z_order="0"'
-)
 
 
 class CvatWriter(ExportWriter):
     """Writes CVAT XML. Images wait in temporary files, since their number and attributes come first."""
 
     format: ClassVar[str] = "cvat"
+    takes_figures: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._subsets: dict[str, PackedSpool] = {}
         self._sizes: Counter[str] = Counter()
         self._labels = distinct(list(self.class_index))
-        self._escaped = {name: escaped(kept).encode() for name, kept in self._labels.items()}
+        self._escaped = {name: escaped(kept) for name, kept in self._labels.items()}
         self._attributes: dict[str, dict[str, None]] = {name: {} for name in self.class_index}
         self._groups = 0
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Figure]) -> None:
         path = cleaned(member_path("images", folder_segments(item.folder), item.filename))
         self.store_image(item, path)
         subset = item.split or UNASSIGNED
@@ -85,53 +71,67 @@ class CvatWriter(ExportWriter):
         self._sizes[subset] += 1
         mark = f' subset="{subset}"' if item.split else ""
         name = escaped(path.removeprefix("images/"))
-        head = f'<image id="{self.images}" name="{name}"{mark} width="{item.width}" height="{item.height}">\n'
-        shapes = [shape for annotation in item.annotations for shape in self._shapes(annotation, item)]
-        self._subsets[subset].append(b"".join([head.encode(), *shapes, b"</image>\n"]))
+        text = [
+            f'<image id="{self.images}" name="{name}"{mark} width="{item.width}" height="{item.height}">\n'
+        ]
+        labels = self._escaped
+        outlines = [f.texts[0] for f in annotations if len(f.texts) == 1 and f.kind == "polygon"]
+        points = iter(_points("\n".join(outlines)).split("\n"))
+        for figure in annotations:
+            shapes = (
+                [_line("polygon", labels[figure.name], next(points))]
+                if len(figure.texts) == 1 and figure.kind == "polygon"
+                else self._shapes(figure, labels[figure.name], item)
+            )
+            if not shapes:
+                self.counts["outside"] += 1
+                self.left_out += 1
+                continue
+            self.written += 1
+            if figure.attributes or figure.confidence < 1:
+                shapes = self._with_attributes(figure, shapes)
+            text += shapes
+        text.append("</image>\n")
+        self._subsets[subset].append("".join(text).encode())
 
-    def _shapes(self, annotation: Annotation, item: ExportItem) -> list[bytes]:
+    def _shapes(self, figure: Figure, label: str, item: ExportItem) -> list[str]:
         """The elements of one annotation; none if nothing of it lies inside the image."""
-        label = self._escaped[annotation.name]
-        match annotation:
-            case PolygonAnnotation():
-                shapes = self._polygon(annotation, label, item)
-            case BBoxAnnotation(bounding_box=box):
-                corners = orjson.dumps([box.x, box.y, box.x + box.w, box.y + box.h])[1:-1].split(b",")
-                shapes = [_BOX % (label, *corners)]
-            case PolylineAnnotation():
-                shapes = [_LINE % (b"polyline", label, _points(annotation.polyline.path))]
-            case KeypointAnnotation():
-                shapes = [_LINE % (b"points", label, _points([annotation.keypoint]))]
-        if not shapes:
-            self.counts["outside"] += 1
-            self.left_out += 1
-            return []
-        self.written += 1
-        pairs = flatten(annotation)
+        if figure.box is not None:
+            x, y, w, h = figure.box
+            left, top, right, bottom = orjson.dumps([x, y, x + w, y + h]).decode()[1:-1].split(",")
+            return [
+                f'<box label="{label}" source="manual" occluded="0" xtl="{left}" ytl="{top}" xbr="{right}" '
+                f'ybr="{bottom}" z_order="0"/>\n'
+            ]
+        if figure.kind == "polygon":
+            return self._polygon(figure.texts, label, item)
+        return [_line("polyline" if figure.kind == "polyline" else "points", label, _points(figure.texts[0]))]
+
+    def _with_attributes(self, figure: Figure, shapes: list[str]) -> list[str]:
+        pairs = flatten(figure)
         if not pairs:
-            return [shape + b"/>\n" for shape in shapes]
-        self._attributes[annotation.name].update(dict.fromkeys(name for name, _ in pairs))
+            return shapes
+        self._attributes[figure.name].update(dict.fromkeys(name for name, _ in pairs))
         inner = "".join(
             f'<attribute name="{escaped(name)}">{escaped(text)}</attribute>\n' for name, text in pairs
-        ).encode()
-        return [b"%b>\n%b</%b>\n" % (shape, inner, shape[1 : shape.index(b" ")]) for shape in shapes]
+        )
+        return [f"{shape[:-3]}>\n{inner}</{shape[1 : shape.index(' ')]}>\n" for shape in shapes]
 
-    def _polygon(self, annotation: PolygonAnnotation, label: bytes, item: ExportItem) -> list[bytes]:
-        paths = annotation.polygon.paths
-        if len(paths) == 1:
-            return [_LINE % (b"polygon", label, _points(paths[0]))]
-        rings = [ring_of(path) for path in paths]
+    def _polygon(self, texts: Sequence[str], label: str, item: ExportItem) -> list[str]:
+        rings = [ring_of_text(text) for text in texts]
         if is_whole(rings):
             self._groups += 1
             self.counts["parts"] += 1
-            group = b' group_id="%d"' % self._groups
-            return [_LINE % (b"polygon", label, _points(path)) + group for path in paths]
+            return [_line("polygon", label, _points(text), f' group_id="{self._groups}"') for text in texts]
         mask = mask_of(rings, item.width, item.height)
         if mask is None:
             return []
         self.counts["masks"] += 1
-        rle = ", ".join(map(str, mask.counts)).encode()
-        return [_MASK % (label, rle, mask.left, mask.top, mask.width, mask.height)]
+        rle = ", ".join(map(str, mask.counts))
+        return [
+            f'<mask label="{label}" source="manual" occluded="0" rle="{rle}" left="{mask.left}" '
+            f'top="{mask.top}" width="{mask.width}" height="{mask.height}" z_order="0"/>\n'
+        ]
 
     def _finish(self) -> None:
         parts: list[bytes | PackedSpool] = [_HEAD, self._meta().encode()]
@@ -201,6 +201,10 @@ class CvatWriter(ExportWriter):
         return notes
 
 
-def _points(path: Sequence[Point]) -> bytes:
+def _points(text: str) -> str:
     """``x,y;x,y;…``."""
-    return pairs_json(path)[2:-2].replace(b"],[", b";")
+    return text.replace(",;", ";")
+
+
+def _line(tag: str, label: str, points: str, more: str = "") -> str:
+    return f'<{tag} label="{label}" source="manual" occluded="0" points="{points}" z_order="0"{more}/>\n'

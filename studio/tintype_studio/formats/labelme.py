@@ -18,6 +18,7 @@ A second image of the same stem is renamed (``a_2.png``). LabelMe knows no split
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tintype_studio.annotations.geometry import (
@@ -45,11 +46,11 @@ class LabelMeWriter(ExportWriter):
         super().__init__(*args, **kwargs)
         self._stems = Stems()
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Annotation]) -> None:
         stem, extension = self._stems.place("images", folder_segments(item.folder), item.filename)
         self.counts["splits"] += item.split is not None
         shapes: list[dict[str, Any]] = []
-        for annotation in item.annotations:
+        for annotation in annotations:
             shapes += self._shapes(annotation, item, len(shapes) + 1)
         document: dict[str, Any] = {
             "version": VERSION,

@@ -22,53 +22,65 @@ What XML cannot hold is replaced by U+FFFD. A second image of the same stem is r
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
 
-from tintype_studio.annotations.geometry import (
-    Annotation,
-    BBoxAnnotation,
-    KeypointAnnotation,
-    Point,
-    PolygonAnnotation,
-)
 from tintype_studio.formats.archive import PackedSpool
 from tintype_studio.formats.attributes import flatten
 from tintype_studio.formats.base import ExportClass, ExportItem, ExportWriter, counted, folder_segments
-from tintype_studio.formats.shapes import bounds, ring_of
+from tintype_studio.formats.figures import Figure, lengths_of, points_of
 from tintype_studio.formats.stems import Stems
 from tintype_studio.formats.xml_text import cleaned, distinct, escaped
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 SETS = ("train", "val", "trainval", "test")
 _COLOR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+
+
+BATCH_POINTS = 8_192
+"""Vertices and boxes that wait to be written together."""
+
+
+class _Pending(NamedTuple):
+    """An image that waits; it must not hold the item, whose file may be large."""
+
+    stem: str
+    extension: str
+    width: int
+    height: int
+    figures: list[Figure]
 
 
 class PascalVocWriter(ExportWriter):
     """Writes Pascal VOC XML."""
 
     format: ClassVar[str] = "pascal_voc"
+    takes_figures: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stems = Stems()
         self._sets: dict[str, PackedSpool] = {}
+        self._pending: list[_Pending] = []
+        self._waiting = 0
         self._labels = distinct(list(self.class_index))
         self._escaped = {name: escaped(kept) for name, kept in self._labels.items()}
         self._source = f"<source><database>{escaped(self.dataset_name)}</database></source>"
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Figure]) -> None:
         stem, extension = self._stems.place("JPEGImages", folder_segments(item.folder), item.filename)
         stem, extension = cleaned(stem.removeprefix("JPEGImages/")), cleaned(extension)
-        objects = "".join([self._object(annotation, item) for annotation in item.annotations])
-        segmented = int("<polygon>" in objects)
-        text = (
-            f"<annotation>\n<folder>JPEGImages</folder>\n<filename>{escaped(stem + extension)}</filename>\n"
-            f"{self._source}\n<size><width>{item.width}</width><height>{item.height}</height><depth>3</depth></size>\n"
-            f"<segmented>{segmented}</segmented>\n{objects}</annotation>\n"
-        )
-        self.archive.write(f"Annotations/{stem}.xml", text.encode())
+        figures = [figure for figure in annotations if figure.kind in {"bbox", "polygon"}]
+        if len(figures) < len(annotations):
+            self.left_out += len(annotations) - len(figures)
+            for kind in ("polyline", "keypoint"):
+                self.counts[f"{kind}s"] += sum(figure.kind == kind for figure in annotations)
         self.store_image(item, f"JPEGImages/{stem}{extension}")
         for name in {"train": ("train", "trainval"), "val": ("val", "trainval"), None: ("trainval",)}.get(
             item.split, ("test",)
@@ -76,37 +88,74 @@ class PascalVocWriter(ExportWriter):
             if name not in self._sets:
                 self._sets[name] = self.spool()
             self._sets[name].append(f"{stem}\n".encode())
+        self._pending.append(_Pending(stem, extension, item.width, item.height, figures))
+        self._waiting += 1 + sum(
+            [text.count(";") + 1 for figure in figures for text in figure.texts or ("",)]
+        )
+        if self._waiting >= BATCH_POINTS:
+            self._flush()
 
-    def _object(self, annotation: Annotation, item: ExportItem) -> str:
-        polygons = ""
-        match annotation:
-            case BBoxAnnotation(bounding_box=box):
-                left, top, right, bottom = box.x, box.y, box.x + box.w, box.y + box.h
-            case PolygonAnnotation():
-                paths = annotation.polygon.paths
-                left, top, right, bottom = bounds([ring_of(path) for path in paths])
-                polygons = "".join([_polygon(path) for path in paths])
-            case _:
-                kind = "keypoints" if isinstance(annotation, KeypointAnnotation) else "polylines"
-                self.counts[kind] += 1
-                self.left_out += 1
-                return ""
+    def _flush(self) -> None:
+        """Write the pending images; the numbers of many are turned into text in half the time."""
+        figures = [figure for image in self._pending for figure in image.figures]
+        rings = [text for figure in figures for text in figure.texts]
+        points, lengths = points_of(rings), lengths_of(rings)
+        corners = _corners(figures, points, lengths)
+        points += 1
+        numbers, ends = _numbers(points.ravel()), (2 * lengths.cumsum()).tolist()
+        polygons = iter(
+            [
+                _template((end - start) // 2) % tuple(numbers[start:end])
+                for start, end in zip([0, *ends], ends, strict=False)
+            ]
+        )
+        rows = iter(corners.tolist())
+        corners[:, :2] += 1
+        texts = _numbers(corners.ravel())
+        boxes = iter(zip(texts[::4], texts[1::4], texts[2::4], texts[3::4], strict=True))
+        for image in self._pending:
+            objects = "".join(
+                [self._object(f, image, next(rows), next(boxes), polygons) for f in image.figures]
+            )
+            segmented = int("<polygon>" in objects)
+            size = f"<width>{image.width}</width><height>{image.height}</height>"
+            text = (
+                "<annotation>\n<folder>JPEGImages</folder>\n"
+                f"<filename>{escaped(image.stem + image.extension)}</filename>\n{self._source}\n"
+                f"<size>{size}<depth>3</depth></size>\n<segmented>{segmented}</segmented>\n{objects}</annotation>\n"
+            )
+            self.archive.write(f"Annotations/{image.stem}.xml", text.encode())
+        self._pending.clear()
+        self._waiting = 0
+
+    def _object(
+        self,
+        figure: Figure,
+        image: _Pending,
+        corners: list[float],
+        texts: tuple[str, ...],
+        polygons: Iterator[str],
+    ) -> str:
+        """One object: its corners in pixels and as text, and the elements of the polygons that come next."""
+        rings = len(figure.texts)
+        elements = next(polygons) if rings == 1 else "".join([next(polygons) for _ in range(rings)])
         self.written += 1
-        if polygons:
+        if rings:
             self.counts["polygons"] += 1
-            self.counts["several"] += len(paths) > 1
-        beyond = min(left, top, item.width - right, item.height - bottom) < 0
-        corners = _numbers([left + 1, top + 1, right, bottom])
-        pairs = flatten(annotation)
+            self.counts["several"] += rings > 1
+        left, top, right, bottom = corners
+        beyond = left < 0 or top < 0 or right > image.width or bottom > image.height
+        pairs = flatten(figure)
         return _OBJECT % (
-            self._escaped[annotation.name],
+            self._escaped[figure.name],
             beyond,
-            *corners,
-            polygons,
+            *texts,
+            elements,
             _attributes(pairs) if pairs else "",
         )
 
     def _finish(self) -> None:
+        self._flush()
         for name in SETS:
             if name in self._sets:
                 self.archive.write_chunks(f"ImageSets/Main/{name}.txt", [self._sets[name]])
@@ -157,16 +206,30 @@ _OBJECT = (
 )
 
 
-def _polygon(path: list[Point]) -> str:
-    values = [0.0] * (2 * len(path))
-    values[::2] = [p.x + 1 for p in path]
-    values[1::2] = [p.y + 1 for p in path]
-    return _template(len(path)) % tuple(_numbers(values))
+def _corners(
+    figures: list[Figure], points: npt.NDArray[np.float64], lengths: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Left, top, right, bottom of each figure ``(figures, 4)``; points and lengths are those of all rings."""
+    import numpy as np
+
+    out = np.empty((len(figures), 4))
+    boxes = [figure.box for figure in figures if figure.box is not None]
+    is_box = np.array([figure.box is not None for figure in figures], dtype=bool)
+    if boxes:
+        out[is_box] = boxes
+        out[is_box, 2:] += out[is_box, :2]
+    if len(points):
+        of_rings = np.array([len(figure.texts) for figure in figures if figure.texts])
+        starts = (lengths.cumsum() - lengths)[of_rings.cumsum() - of_rings]
+        out[~is_box, :2] = np.minimum.reduceat(points, starts)
+        out[~is_box, 2:] = np.maximum.reduceat(points, starts)
+    return out
 
 
-def _numbers(values: list[float]) -> list[str]:
+def _numbers(values: npt.NDArray[np.float64]) -> list[str]:
     """The numbers as JSON writes them, whole ones without a point: some readers know only integers."""
-    return (orjson.dumps(values)[1:-1] + b",").replace(b".0,", b",").decode()[:-1].split(",")
+    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (text[1:-1] + b",").replace(b".0,", b",").decode()[:-1].split(",")
 
 
 @lru_cache(maxsize=512)

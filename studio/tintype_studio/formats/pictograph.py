@@ -10,6 +10,7 @@ Optional keys without a value (``created_by``, a ``bounding_box`` that was never
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tintype_studio.formats.base import ExportItem, ExportWriter, folder_segments, member_path, to_json
@@ -33,11 +34,11 @@ class PictographWriter(ExportWriter):
         super().__init__(*args, **kwargs)
         self._listing = self.spool(separator=b",\n")
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Annotation]) -> None:
         segments = folder_segments(item.folder)
         image_path = member_path("images", segments, item.filename)
         annotation_path = member_path("annotations", segments, f"{item.filename}.json")
-        array = b"[" + b",\n".join([annotation_json(a) for a in item.annotations]) + b"]\n"
+        array = b"[" + b",\n".join([annotation_json(a) for a in annotations]) + b"]\n"
         self.archive.write(annotation_path, array)
         self.store_image(item, image_path)
         record = {
@@ -52,7 +53,7 @@ class PictographWriter(ExportWriter):
             "image": image_path if item.image is not None else None,
         }
         self._listing.append(to_json(record))
-        self.written += len(item.annotations)
+        self.written += len(annotations)
 
     def _finish(self) -> None:
         head = {

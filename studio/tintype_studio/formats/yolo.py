@@ -20,20 +20,14 @@ the same stem is renamed (``a_2.png``), and so is a folder called ``images`` (``
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import orjson
 
-from tintype_studio.annotations.geometry import (
-    Annotation,
-    BBoxAnnotation,
-    BoundingBox,
-    KeypointAnnotation,
-    Point,
-    PolygonAnnotation,
-)
 from tintype_studio.formats.base import (
     SPLITS,
     ExportItem,
@@ -43,18 +37,19 @@ from tintype_studio.formats.base import (
     member_path,
     to_json,
 )
-from tintype_studio.formats.outlines import flat, shares
-from tintype_studio.formats.shapes import Ring, clip_ring, join_rings, nesting, ring_of
+from tintype_studio.formats.figures import Figure, lengths_of, points_of, ring_of_text
+from tintype_studio.formats.outlines import shared, six_decimals
+from tintype_studio.formats.shapes import Ring, clip_ring, join_rings, nesting
 from tintype_studio.formats.stems import Stems
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 BATCH_SIZE = 8_192
 """Vertices and boxes that wait to be written together."""
 
-_BOX = b"%d" + b" %.6f" * 4 + b"\n"
-_POLYGON = b"%d" + b" %.6f" * 8 + b"\n"
-
-_Box: TypeAlias = tuple[int, float, float, float, float]
-"""Class, left, top, right, bottom; shares of the image's size."""
+_HEAD = struct.Struct("<QQ")
 
 
 class _Pending(NamedTuple):
@@ -63,13 +58,14 @@ class _Pending(NamedTuple):
     name: str
     width: int
     height: int
-    annotations: Sequence[Annotation]
+    figures: Sequence[Figure]
 
 
 class YoloWriter(ExportWriter):
     """Writes YOLO labels. Boxes wait in a temporary file as long as no polygon has occurred."""
 
     format: ClassVar[str] = "yolo"
+    takes_figures: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -82,7 +78,7 @@ class YoloWriter(ExportWriter):
         self._unassigned = 0
         self._pictures = 0
 
-    def _add(self, item: ExportItem) -> None:
+    def _add(self, item: ExportItem, annotations: Sequence[Figure]) -> None:
         split = item.split or "train"
         original = member_path(split, folder_segments(item.folder), item.filename)
         segments = [f"{s}_" if s == "images" else s for s in folder_segments(item.folder)]
@@ -92,67 +88,97 @@ class YoloWriter(ExportWriter):
         if item.image is not None:
             self._pictures += 1
             self.store_image(item, f"images/{name}{extension}")
-        self._pending.append(_Pending(name, item.width, item.height, item.annotations))
-        self._pending_size += 1 + sum(map(_size, item.annotations))
+        self._pending.append(_Pending(name, item.width, item.height, annotations))
+        self._pending_size += 1 + sum([f.texts[0].count(";") + 1 if f.texts else 1 for f in annotations])
         if self._pending_size >= BATCH_SIZE:
             self._flush()
 
     def _flush(self) -> None:
-        """Write the pending images; the outlines of many are turned into text in a third of the time."""
-        rings, sizes = [], []
-        for pending in self._pending:
-            for annotation in pending.annotations:
-                if isinstance(annotation, PolygonAnnotation) and len(annotation.polygon.paths) == 1:
-                    rings.append(flat(annotation.polygon.paths[0]))
-                    sizes.append((pending.width, pending.height))
-        texts = iter(shares(rings, sizes))
-        for pending in self._pending:
-            shapes = []
-            for annotation in pending.annotations:
-                shape = self._shape(annotation, pending, texts)
-                if shape is None:
-                    self.left_out += 1
-                    continue
-                self.written += 1
-                self.counts["extras"] += bool(annotation.confidence < 1 or annotation.attributes)
-                shapes.append(shape)
-            # Once a polygon has come, all lines are of its kind.
-            if self._segment:
-                self._write(pending.name, shapes)
-            else:
-                self._waiting.append(to_json([pending.name, shapes]) + b"\n")
+        """Write the pending images; the shapes of many are turned into text in a third of the time."""
+        pending = self._pending
+        figures = [figure for image in pending for figure in image.figures]
+        polygons = self._polygons()
+        self._segment = self._segment or any(line is not None for line in polygons)
+        boxes = [figure for figure in figures if figure.box is not None]
+        owners = [n for n, image in enumerate(pending) for figure in image.figures if figure.box is not None]
+        classes, corners, fits = self._corners(boxes, owners)
+        kept = sum(line is not None for line in polygons) + int(fits.sum())
+        self.written += kept
+        self.left_out += len(figures) - kept
+        self.counts["boxes"] += int(fits.sum())
+        self.counts["outside"] += len(polygons) + len(boxes) - kept
+        if len(polygons) + len(boxes) < len(figures):
+            for kind in ("polyline", "keypoint"):
+                self.counts[f"{kind}s"] += sum(figure.kind == kind for figure in figures)
+        held = chain(zip(boxes, fits.tolist(), strict=True), zip(_outlined(figures), polygons, strict=True))
+        self.counts["extras"] += sum([bool(line) for f, line in held if f.confidence < 1 or f.attributes])
+        # Once a polygon has come, all lines are of its kind.
+        if self._segment:
+            found, lines = iter(polygons), iter(_box_lines(classes, corners, segment=True))
+            ok = iter(fits.tolist())
+            for image in pending:
+                text = []
+                for figure in image.figures:
+                    if figure.kind == "polygon":
+                        text.append(next(found) or b"")
+                    elif figure.box is not None:
+                        line = next(lines)
+                        text.append(line if next(ok) else b"")
+                self.archive.write(f"labels/{image.name}.txt", b"".join(text))
+        else:
+            import numpy as np
+
+            counts = np.bincount(np.array(owners, dtype=np.int64)[fits], minlength=len(pending)).tolist()
+            head = to_json([[image.name for image in pending], counts])
+            corners, classes = corners[fits], classes[fits]
+            self._waiting.append(_HEAD.pack(len(head), len(corners)))
+            self._waiting.append(head + classes.tobytes() + corners.tobytes())
         self._pending.clear()
         self._pending_size = 0
 
-    def _shape(
-        self, annotation: Annotation, item: _Pending, texts: Iterator[bytes | None]
-    ) -> bytes | _Box | None:
-        """A line of a segmentation, or a box that may still become one; None if YOLO cannot hold it."""
-        index = self.class_index[annotation.name]
-        shape: bytes | _Box | None
-        match annotation:
-            case PolygonAnnotation():
-                text = next(texts) if len(annotation.polygon.paths) == 1 else None
-                if text is not None:
-                    shape = b"%d%b\n" % (index, text)
-                else:
-                    shape = self._polygon_line(index, annotation.polygon.paths, item)
-                self._segment = self._segment or shape is not None
-            case BBoxAnnotation(bounding_box=box):
-                shape = _inside(index, box, item.width, item.height)
-                if shape is not None:
-                    self.counts["boxes"] += 1
-                    self.counts["cut"] += _leaves(box, item.width, item.height)
-            case _:
-                kind = "keypoints" if isinstance(annotation, KeypointAnnotation) else "polylines"
-                self.counts[kind] += 1
-                return None
-        self.counts["outside"] += shape is None
-        return shape
+    def _polygons(self) -> list[bytes | None]:
+        """A line of each polygon that waits; None if there is nothing of it inside the image."""
+        import numpy as np
 
-    def _polygon_line(self, index: int, paths: Sequence[Sequence[Point]], item: _Pending) -> bytes | None:
+        found = [(image, f) for image in self._pending for f in image.figures if f.kind == "polygon"]
+        single = [(image, f) for image, f in found if len(f.texts) == 1]
+        texts: Iterator[bytes | None] = iter(())
+        if single:
+            rings = [figure.texts[0] for _, figure in single]
+            sizes = np.array([(image.width, image.height) for image, _ in single], dtype=float)
+            texts = iter(shared(points_of(rings), lengths_of(rings), sizes))
+        lines = []
+        for image, figure in found:
+            text = next(texts) if len(figure.texts) == 1 else None
+            index = self.class_index[figure.name]
+            lines.append(
+                self._polygon_line(index, figure, image) if text is None else b"%d%b\n" % (index, text)
+            )
+        return lines
+
+    def _corners(
+        self, boxes: Sequence[Figure], owners: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Of boxes: their classes; left, top, right, bottom ``(boxes, 4)`` inside the image, as shares of its
+        size; and whether there is anything of them inside.
+        """
+        import numpy as np
+
+        index, pending = self.class_index, self._pending
+        classes = np.array([index[box.name] for box in boxes], dtype=np.int32)
+        told = np.array([box.box for box in boxes], dtype=float).reshape(-1, 4)
+        of_images = np.array([(image.width, image.height) for image in pending], dtype=float).reshape(-1, 2)
+        sizes = of_images[np.array(owners, dtype=np.int64)]
+        ends = told[:, :2] + told[:, 2:]
+        low, high = np.maximum(0.0, told[:, :2]) / sizes, np.minimum(sizes, ends) / sizes
+        fits = np.all(high > low, axis=1)
+        beyond = np.minimum(told[:, :2], sizes - told[:, :2] - told[:, 2:]).min(axis=1) < -1e-6
+        self.counts["cut"] += int((beyond & fits).sum())
+        return classes, np.concatenate([low, high], axis=1), fits
+
+    def _polygon_line(self, index: int, figure: Figure, item: _Pending) -> bytes | None:
         width, height = item.width, item.height
-        rings = [ring_of(path) for path in paths]
+        rings = [ring_of_text(text) for text in figure.texts]
         if len(rings) > 1:
             depths = nesting(rings)
             holes = sum(depth % 2 for depth in depths)
@@ -173,15 +199,25 @@ class YoloWriter(ExportWriter):
         values[1::2] = [y / height for y in ys]
         return (_line_format(len(values)) % (index, *values)).encode()
 
-    def _write(self, name: str, shapes: list[bytes | _Box]) -> None:
-        lines = [shape if isinstance(shape, bytes) else _box_line(shape, self._segment) for shape in shapes]
-        self.archive.write(f"labels/{name}.txt", b"".join(lines))
-
     def _finish(self) -> None:
         self._flush()
-        for line in self._waiting.lines():
-            self._write(*orjson.loads(line))
+        self._write_waiting()
         self.archive.write("data.yaml", self._data_yaml().encode())
+
+    def _write_waiting(self) -> None:
+        """The images that came before the first polygon."""
+        import numpy as np
+
+        waiting = self._waiting.reopened()
+        while head := waiting.read(_HEAD.size):
+            size, boxes = _HEAD.unpack(head)
+            names, counts = orjson.loads(waiting.read(size))
+            classes = np.frombuffer(waiting.read(4 * boxes), dtype=np.int32)
+            corners = np.frombuffer(waiting.read(32 * boxes), dtype=float).reshape(-1, 4)
+            lines, at = _box_lines(classes, corners, segment=self._segment), 0
+            for name, count in zip(names, counts, strict=True):
+                self.archive.write(f"labels/{name}.txt", b"".join(lines[at : at + count]))
+                at += count
 
     def _data_yaml(self) -> str:
         used = [split for split in SPLITS if split in self._used] or ["train"]
@@ -252,27 +288,27 @@ class YoloWriter(ExportWriter):
         return notes
 
 
-def _inside(index: int, box: BoundingBox, width: int, height: int) -> _Box | None:
-    """The class and what lies inside the image, as shares of its size; None if nothing is left."""
-    left, right = max(0.0, box.x) / width, min(float(width), box.x + box.w) / width
-    top, bottom = max(0.0, box.y) / height, min(float(height), box.y + box.h) / height
-    return None if right <= left or bottom <= top else (index, left, top, right, bottom)
+def _outlined(figures: Sequence[Figure]) -> list[Figure]:
+    return [figure for figure in figures if figure.kind == "polygon"]
 
 
-def _box_line(box: _Box, segment: bool) -> bytes:
-    index, left, top, right, bottom = box
+def _box_lines(
+    classes: npt.NDArray[np.int32], corners: npt.NDArray[np.float64], *, segment: bool
+) -> list[bytes]:
+    """A line of each box."""
+    import numpy as np
+
+    left, top, right, bottom = corners.T
     if segment:
-        return _POLYGON % (index, left, top, right, top, right, bottom, left, bottom)
-    return _BOX % (index, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-
-
-def _size(annotation: Annotation) -> int:
-    return len(annotation.polygon.paths[0]) if isinstance(annotation, PolygonAnnotation) else 1
-
-
-def _leaves(box: BoundingBox, width: int, height: int) -> bool:
-    """Whether a box reaches beyond the image by more than rounding."""
-    return min(box.x, box.y, width - box.x - box.w, height - box.y - box.h) < -1e-6
+        values = [left, top, right, top, right, bottom, left, bottom]
+    else:
+        values = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    rows = six_decimals(np.clip(np.stack(values, axis=1), 0, 1), exact=True)
+    text, width = rows.tobytes(), rows.shape[1]
+    return [
+        b"%d%b\n" % (index, text[at : at + width])
+        for index, at in zip(classes.tolist(), range(0, len(text), width), strict=True)
+    ]
 
 
 def _has_extent(ring: Ring) -> bool:

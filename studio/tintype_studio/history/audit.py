@@ -67,6 +67,8 @@ class Audit:
         self._db = database
         self._queue: queue.SimpleQueue[CallRecord | threading.Event] = queue.SimpleQueue()
         self._closed = threading.Event()
+        self._hurry = threading.Event()
+        """Ends the pause in which reads gather: somebody waits."""
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._marked: dict[int, datetime] = {}
@@ -103,6 +105,7 @@ class Audit:
         if self._thread is not None and self._thread.is_alive():
             written = threading.Event()
             self._queue.put(written)
+            self._hurry.set()
             written.wait(10)
 
     def close(self) -> None:
@@ -112,6 +115,7 @@ class Audit:
             thread = self._thread
         if thread is not None:
             self._queue.put(threading.Event())  # wakes it
+            self._hurry.set()
             thread.join(10)
 
     def _run(self) -> None:
@@ -127,7 +131,8 @@ class Audit:
             for event in flushed:
                 event.set()
             if not flushed:
-                self._closed.wait(FLUSH_SECONDS)
+                self._hurry.wait(FLUSH_SECONDS)
+            self._hurry.clear()
 
     def _write_all(self, batch: list[CallRecord]) -> None:
         """Write a batch; while the database is not there wait for it, and lose no row to a bad neighbour."""

@@ -111,9 +111,13 @@ def insert_key(
     role: Role,
     limits: Limits | None = None,
     user_id: int | None = None,
+    secret: str | None = None,
 ) -> str:
-    """Insert a key; returns the secret, which is not kept. ``limits`` says the role, too, if it is given."""
-    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    """Insert a key; returns the secret, which is not kept. ``limits`` says the role, too, if it is given.
+
+    ``secret`` is a random one unless it can be told anew from whom the key is for.
+    """
+    secret = secret or KEY_PREFIX + secrets.token_urlsafe(32)
     connection.execute(
         sa.insert(api_keys).values(
             uuid=clock.new_id(),

@@ -62,12 +62,15 @@ class Executor:
         with self._lock:
             return self._entered[job_id] > 0
 
-    def execute(self, job_id: str, turn: int) -> None:
-        """Run a turn to its end. Nothing when it is not, or no longer, the job's turn."""
+    def execute(self, job_id: str, turn: int, *, owner: str | None = None) -> None:
+        """Run a turn to its end. Nothing when it is not, or no longer, the job's turn.
+
+        ``owner``: the process that has begun the turn and leaves it to this one (see ``jobs.alone``).
+        """
         with self._lock:
             self._entered[job_id] += 1
         try:
-            row = self._begin(job_id, turn)
+            row = self._begin(job_id, turn, owner)
             if row is not None:
                 self._execute(row)
         finally:
@@ -89,18 +92,17 @@ class Executor:
                 self._runs.pop(row["uuid"], None)
                 self._idle.notify_all()
 
-    def _begin(self, job_id: str, turn: int) -> sa.RowMapping | None:
+    def _begin(self, job_id: str, turn: int, owner: str | None) -> sa.RowMapping | None:
         if self._stopping.is_set():
             return None
         now = clock.now()
+        waits = jobs.c.status == JobStatus.QUEUED.value
+        if owner is not None:
+            waits = sa.and_(jobs.c.status == JobStatus.RUNNING.value, jobs.c.instance == owner)
         with self._db.write() as connection:
             begun = connection.execute(
                 sa.update(jobs)
-                .where(
-                    jobs.c.uuid == job_id,
-                    jobs.c.turn == turn,
-                    jobs.c.status == JobStatus.QUEUED.value,
-                )
+                .where(jobs.c.uuid == job_id, jobs.c.turn == turn, waits)
                 .values(
                     status=JobStatus.RUNNING.value,
                     instance=self._instance,

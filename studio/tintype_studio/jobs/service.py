@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from tintype_studio import clock
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
+from tintype_studio.jobs.alone import Alone
 from tintype_studio.jobs.ends import tell_end
 from tintype_studio.jobs.job import Item, Job, JobStatus, LogLine, job_of, listed
 from tintype_studio.jobs.kind import JobPlan, find_kind
@@ -49,16 +51,24 @@ class Jobs:
         self._db = studio.database
         self._waiters = Waiters(MAX_WAITERS)
         self.supervisor = Supervisor(studio.workspace, self.any_unfinished)
+        self.alone = Alone(studio.workspace, studio.database, studio.liveness, self.supervisor)
+        self.secrets: dict[str, str] = {}
+        """By job, in the process that does it."""
 
     def plan(self, principal: Principal, kind: str, args: dict[str, Any]) -> JobPlan:
         """What a job would do and cost at most; refuses what it would refuse."""
         return find_kind(kind).plan(self._studio, principal, args)
 
-    def start(self, principal: Principal, kind: str, args: dict[str, Any]) -> Job:
+    def start(
+        self, principal: Principal, kind: str, args: dict[str, Any], *, secret: str | None = None
+    ) -> Job:
         """Write the job down, in the caller's transaction if there is one, and see to a worker.
 
         ``args`` must be JSON. A job that costs something needs the hold of its call handed over in the same
         transaction (``take_hold``); without one its items cannot be charged and fail.
+
+        ``secret`` is something that the job needs and that is not to be kept anywhere: a process of its own
+        gets it and does the job (see ``jobs.alone``). Nobody can go on with it when that process dies.
         """
         found = find_kind(kind)
         found.require(principal.role)
@@ -79,17 +89,20 @@ class Jobs:
                     title=planned.title[:200],
                     dataset_id=planned.dataset_row_id,
                     args=args,
-                    status=JobStatus.QUEUED.value,
                     total=planned.total,
                     credits_planned=planned.credits,
                     created_at=now,
                     updated_at=now,
+                    **({"status": JobStatus.QUEUED.value} if secret is None else self.alone.begun()),
                 )
                 .returning(jobs.c.id)
             ).scalar_one()
             found.begun(self._studio, connection, principal, row_id, args)
         if not rehearsing():
-            self.supervisor.wake()
+            if secret is None:
+                self.supervisor.wake()
+            else:
+                self._db.after_commit(partial(self.alone.launch, uuid, secret))
         return self.get(principal, uuid)
 
     def take_hold(self, connection: sa.Connection, job_id: str, call_id: str) -> int:
@@ -175,6 +188,14 @@ class Jobs:
             )
             for row in rows
         ]
+
+    def count(self, job: Job, *, outcome: str) -> int:
+        """How many of a job's items came out so."""
+        query = sa.select(sa.func.count()).where(
+            job_items.c.job_id == job.row_id, job_items.c.outcome == outcome
+        )
+        with self._db.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def logs(self, job: Job, *, limit: int = 20) -> Sequence[LogLine]:
         """The last lines of a job's log, oldest first."""

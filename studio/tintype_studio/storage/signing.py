@@ -67,12 +67,17 @@ class Signer:
         self._pepper = hmac.digest(secret, b"tintype api-key pepper", "sha256")
         self._url_key = hmac.digest(secret, b"tintype signed url", "sha256")
         self._seal_key = hmac.digest(secret, b"tintype sealed data", "sha256")
+        self._grant_key = hmac.digest(secret, b"tintype keys of grants", "sha256")
         self.state_key = hmac.digest(secret, b"tintype mcp request state", "sha256")
         """Seals what MCP clients carry for us between two rounds; the same in every process."""
 
     def hash_key(self, api_key: str) -> str:
         """HMAC-SHA256 of an API key, hex. Keys are 256 random bits, so a slow hash would buy nothing."""
         return hmac.digest(self._pepper, api_key.encode("utf-8", "replace"), "sha256").hex()
+
+    def key_for(self, whom: bytes) -> str:
+        """The secret of the API key of somebody who has none; the same whenever it is asked for."""
+        return "pk_live_" + _b64(hmac.digest(self._grant_key, whom, "sha256"))
 
     def seal(self, data: bytes) -> bytes:
         """Encrypt data that the database keeps for a while (AES-256-GCM, the nonce in front)."""

@@ -28,6 +28,7 @@ POLYGON = PolygonAnnotation(
         ]
     ),
 )
+FEW, MANY = 1_000, 8_000
 SPOOL = 1_500_000
 """Bytes: a spool stays in memory up to 1 MiB, which the shorter export may not reach."""
 
@@ -59,7 +60,7 @@ def peak(name, count, polygons, path):
     [
         ("coco", 3, 0),
         ("pictograph", 3, 550),
-        ("yolo", 1, 750),
+        ("yolo", 2, 750),
         ("cvat", 3, 0),
         ("csv", 3, 0),
         ("pascal_voc", 2, 750),
@@ -67,13 +68,13 @@ def peak(name, count, polygons, path):
 )
 def test_memory_does_not_grow_with_the_annotations(name, polygons, kept, tmp_path):
     peak(name, 50, polygons, tmp_path / "warm.zip")  # imports
-    few, _ = peak(name, 2_000, polygons, tmp_path / "few.zip")
-    many, summary = peak(name, 20_000, polygons, tmp_path / "many.zip")
-    assert summary.images == 20_000
-    assert summary.annotations == 20_000 * polygons
+    few, _ = peak(name, FEW, polygons, tmp_path / "few.zip")
+    many, summary = peak(name, MANY, polygons, tmp_path / "many.zip")
+    assert summary.images == MANY
+    assert summary.annotations == MANY * polygons
     with zipfile.ZipFile(tmp_path / "many.zip") as archive:
         written = sum(info.file_size for info in archive.infolist())
-    allowed = 18_000 * kept + SPOOL
+    allowed = (MANY - FEW) * kept + SPOOL
     assert many - few < allowed
-    assert 18_000 * (kept * 0.5 + written / 20_000) > allowed * 1.2  # so that gathering would show
-    assert many < 20_000 * kept + 6e6
+    assert (MANY - FEW) * (kept * 0.5 + written / MANY) > allowed * 1.2  # so that gathering would show
+    assert many < MANY * kept + 6e6

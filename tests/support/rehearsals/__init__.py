@@ -8,7 +8,7 @@
 - ``OPERATIONS``: the slug of the price list of a tool that costs, and ``PRICES`` its credits in ``READY``;
 - ``NOT_UNDOABLE``: names of tools whose change cannot be undone.
 
-``world`` is that of ``tests/server/test_dry_run.py``.
+``world`` is a ``support.dry_world.World``.
 """
 
 from __future__ import annotations

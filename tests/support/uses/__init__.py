@@ -1,6 +1,6 @@
 """Uses of tools that every door is tried with: ``use_<tool>(door, world)``, in one file per group of tools.
 
-``world`` is that of ``tests/server/test_doors.py``: a dataset of its own with one picture in it.
+``world`` is a ``support.door_world.World``: a dataset of its own with one picture in it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def handle(args: DownloadExportArgs, call: Call) -> DownloadExportResult:
     target = call.files.target(args.output_path)
     export, chunks = call.studio.exports.open(call.principal, args.dataset_name, args.export_name)
     sha256 = export.sha256 or ""
-    write_stored(target, chunks, sha256, call)
+    write_stored(target, chunks, sha256, call.check)
     return DownloadExportResult(output_path=str(target), file_size=target.stat().st_size, sha256=sha256)
 
 

@@ -53,7 +53,7 @@ def handle(args: DownloadModelArgs, call: Call) -> DownloadModelResult:
     file, path = _file(args, call), None
     if not _only_url(file, call):
         target = call.files.target(args.output_path)
-        write_stored(target, call.studio.blobs.stream(file.sha256), file.sha256, call)
+        write_stored(target, call.studio.blobs.stream(file.sha256), file.sha256, call.check)
         path = str(target)
     return DownloadModelResult(
         output_path=path,

@@ -28,6 +28,7 @@ from tintype_tools.spec import Effect
 SECRET_ARGUMENTS = frozenset(
     {
         "api_key",
+        "apikey",
         "authorization",
         "confirm_token",
         "cursor",

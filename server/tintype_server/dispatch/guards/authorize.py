@@ -6,10 +6,11 @@ from tintype_server.dispatch.running import Next, RunningCall
 from tintype_studio.errors import Forbidden
 from tintype_tools.call import Outcome
 from tintype_tools.snapshot import ALWAYS_OPEN
+from tintype_tools.spec import Effect
 
 
 def authorize(call: RunningCall, proceed: Next) -> Outcome:
-    """Refuse a role that is too low, and a toolset that the key or this server leaves out."""
+    """Refuse a role that is too low, a change on a read-only connection, a toolset that is left out."""
     spec, principal = call.spec, call.principal
     if not principal.role.covers(spec.required_role):
         raise Forbidden(
@@ -18,7 +19,13 @@ def authorize(call: RunningCall, proceed: Next) -> Outcome:
             fix=f"Use a key with the role {spec.required_role} or above, or leave this step to a person.",
             details={"required_role": spec.required_role.value, "role": principal.role.value},
         )
-    open_toolsets = call.settings.offered_toolsets(principal.toolsets)
+    if spec.effect is not Effect.READ and (call.settings.read_only or call.request.read_only):
+        raise Forbidden(
+            f"{spec.name} changes something, and this connection is read-only.",
+            code="read_only",
+            fix="Read instead, or ask the person who set up the connection.",
+        )
+    open_toolsets = call.settings.offered_toolsets(principal.toolsets, call.request.toolsets)
     if open_toolsets is not None and spec.toolset not in open_toolsets | ALWAYS_OPEN:
         raise Forbidden(
             f"The toolset {spec.toolset!r} is not open to this key.",

@@ -143,7 +143,8 @@ def color_of(color: object) -> str | None:
 def undisturbed() -> Iterator[None]:
     """No search for garbage while a large file is parsed: it makes none, and looking takes twice as long.
 
-    For the whole process; short.
+    Nor afterwards: what was made counts as old then, as if it had been looked through. For the whole process;
+    short.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -151,6 +152,9 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # else somebody keeps it frozen
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

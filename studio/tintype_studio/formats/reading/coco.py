@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tintype_studio.formats.reading.source import Source
 
 MAX_JSON_BYTES = 512 << 20
+_MORE = frozenset({"keypoints", "score", "attributes", "caption"})
 _LISTED = 20
 """Ids that one error names."""
 
@@ -104,13 +105,10 @@ class _File:
             )
         categories = categories_of(document.get("categories", []), path)
         grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        seen: set[Any] = set()
-        twice: set[Any] = set()
         for entry in annotations:
-            id = entry.get("id")
-            if id is not None:
-                (twice if id in seen else seen).add(id)
             grouped[entry.get("image_id")].append(entry)  # type: ignore[index]
+        ids = [id for entry in annotations if (id := entry.get("id")) is not None]
+        twice = () if len(set(ids)) == len(ids) else (id for id, times in Counter(ids).items() if times > 1)
         points = tuple(name for category in categories.values() for name in category.keypoints)
         return cls(path, split_in(path), categories, points, images, grouped, frozenset(twice))
 
@@ -208,10 +206,16 @@ def annotations_of(
     """
     converted = Converted(width, height)
     for entry in annotations:
+        category = categories.get(entry.get("category_id"))  # type: ignore[arg-type]
+        # Most entries are nothing but outlines.
+        if category is not None and _MORE.isdisjoint(entry) and not entry.get("iscrowd"):
+            segmentation = entry.get("segmentation")
+            if isinstance(segmentation, list) and segmentation:
+                converted.flat_polygon(entry.get("id"), category.name, _rings(segmentation, entry))
+                continue
         if "category_id" not in entry and "caption" in entry:
             converted.notice("captions")
             continue
-        category = categories.get(entry.get("category_id"))  # type: ignore[arg-type]
         if category is None:
             raise invalid(
                 f"annotation {_id(entry)} has the category id {str(entry.get('category_id'))[:40]}, "
@@ -259,7 +263,7 @@ def _shape(
 def _rings(segmentation: object, entry: Mapping[str, Any]) -> list[list[float]]:
     rings: list[Any] = segmentation if isinstance(segmentation, list) else [None]
     for flat in rings:
-        if not isinstance(flat, list) or len(flat) % 2:
+        if type(flat) is not list or len(flat) % 2:
             raise invalid(f"annotation {_id(entry)}: a ring is no list of x, y, x, y, …")
     return rings
 

@@ -14,7 +14,7 @@ Version 1 and versions after 2 are refused, as are videos and items of several s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +67,13 @@ class DarwinReader(Reader):
             folder, filename = place(segments)
             found = self._images.find(segments, near=path) or self._slot_file(item, path)
             told = (size[0], size[1]) if size[0] and size[1] else None
-            yield ImportItem(folder, filename, found, partial(self._convert, path), size=told)
+            fetched = self._fetched(item) if found is None else None
+            convert = partial(self._convert, path)
+            yield ImportItem(folder, filename, found, convert, embedded=fetched, size=told)
+
+    def _fetched(self, item: Mapping[str, Any]) -> Callable[[], bytes] | None:
+        """How to get an image that the source does not have, for readers that know a way."""
+        return None
 
     def _slot_file(self, item: Mapping[str, Any], near: str) -> str | None:
         """The image under the name of the file that was uploaded to V7."""

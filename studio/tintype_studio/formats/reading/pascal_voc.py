@@ -24,7 +24,7 @@ from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_a
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.formats.reading.data_yaml import text_lines
 from tintype_studio.formats.reading.lookup import Images, place, reference, split_among, split_of
-from tintype_studio.formats.reading.safe_xml import parse_xml
+from tintype_studio.formats.reading.voc_rings import HELD, parsed_annotation
 
 if TYPE_CHECKING:
     from tintype_studio.formats.reading.source import Source
@@ -65,19 +65,19 @@ class PascalVocReader(Reader):
         listed: set[str] = set()
         for path in self._files:
             try:
-                root = parse_xml(self.source.read(path, MAX_XML_BYTES), path)
+                root, rings = parsed_annotation(self.source.read(path, MAX_XML_BYTES), path)
                 if root.tag != "annotation":
                     raise broken(path, f"its root is <{root.tag[:40]}>, not <annotation>")
             except TintypeError as error:
                 yield ImportItem("/", path, None, no_annotations, error=error)
                 continue
-            item = self._item(root, path)
+            item = self._item(root, rings, path)
             if item.image is not None:
                 listed.add(item.image)
             yield item
         self.counts["unlisted"] = len(set(self._images.paths) - listed)
 
-    def _item(self, root: Element, path: str) -> ImportItem:
+    def _item(self, root: Element, rings: list[list[float]], path: str) -> ImportItem:
         inner = path.removesuffix(".xml").split("/")
         lowered = [segment.lower() for segment in inner]
         start = lowered.index("annotations") + 1 if "annotations" in lowered[:-1] else 0
@@ -93,9 +93,8 @@ class PascalVocReader(Reader):
         split = self._splits.get(stem) or self._splits.get(inner[-1])
         if not self._splits:
             split = split_among(inner[: start - 1] if start else inner[:-1])
-        return ImportItem(
-            folder, filename, found, partial(_convert, root.findall("object")), split, size=_size(root)
-        )
+        convert = partial(_convert, root.findall("object"), rings)
+        return ImportItem(folder, filename, found, convert, split, size=_size(root))
 
 
 def _size(root: Element) -> tuple[int, int] | None:
@@ -106,21 +105,32 @@ def _size(root: Element) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _convert(objects: list[Element], width: int, height: int) -> Converted:
+def _convert(objects: list[Element], rings: list[list[float]], width: int, height: int) -> Converted:
     converted = Converted(width, height)
     for entry in objects:
-        name, more = converted.label(entry.findtext("name")), _more(entry)
-        converted.notice("others", len(entry.findall("part")))
-        polygons = entry.findall("polygon")
+        polygons: list[Element] = []
+        first: dict[str, Element] = {}
+        for child in entry:
+            if child.tag == "polygon":
+                polygons.append(child)
+            elif child.tag == "part":
+                converted.notice("others")
+            else:
+                first.setdefault(child.tag, child)
+        name, more = converted.label(_text(first.get("name"))), _more(first)
         if polygons:
-            converted.flat_polygon(None, name, [_ring(polygon) for polygon in polygons], **more)
+            converted.flat_polygon(None, name, [_ring(polygon, rings) for polygon in polygons], **more)
             continue
-        box = entry.find("bndbox")
+        box = first.get("bndbox")
         if box is None:
             raise invalid(f"An object {name[:40]!r} has neither bndbox nor polygon.")
         left, top, right, bottom = (_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax"))
         converted.box(None, name, left - 1, top - 1, right - left + 1, bottom - top + 1, **more)
     return converted
+
+
+def _text(element: Element | None) -> str | None:
+    return None if element is None else element.text or ""
 
 
 def _number(box: Element, side: str) -> float:
@@ -136,8 +146,10 @@ def _tags(count: int) -> list[str]:
     return [f"{axis}{n}" for n in range(1, count + 1) for axis in "xy"]
 
 
-def _ring(polygon: Element) -> list[float]:
+def _ring(polygon: Element, rings: list[list[float]]) -> list[float]:
     """Vertices ``x1, y1, x2, y2, …`` counted from 0, in whatever order they stand."""
+    if rings and (place := polygon.get(HELD)):
+        return rings[int(place)]
     tags = [child.tag for child in polygon]
     ordered = _tags(len(tags) // 2)
     try:
@@ -154,16 +166,14 @@ def _ring(polygon: Element) -> list[float]:
         raise invalid("A polygon is no list of x1, y1, x2, y2, …") from None
 
 
-def _more(entry: Element) -> dict[str, Any]:
-    attributes, confidence = _kept(entry)
+def _more(first: dict[str, Element]) -> dict[str, Any]:
+    """Attributes and confidence, by the first child of each name."""
+    attributes: list[Any] = []
+    confidence = 1.0
+    if (listed := first.get("attributes")) is not None:
+        pairs = [(a.findtext("name") or "", a.findtext("value") or "") for a in listed]
+        attributes, confidence = restore(pairs)
     for flag in ("difficult", "occluded"):
-        if (entry.findtext(flag) or "0").strip() in {"1", "true", "True"}:
+        if (_text(first.get(flag)) or "0").strip() in {"1", "true", "True"}:
             attributes = [*attributes, flag]
     return {"attributes": attributes, "confidence": confidence}
-
-
-def _kept(entry: Element) -> tuple[list[Any], float]:
-    listed = entry.find("attributes")
-    if listed is None:
-        return [], 1.0
-    return restore([(a.findtext("name") or "", a.findtext("value") or "") for a in listed])

@@ -1,0 +1,191 @@
+"""Annotations as most writers take them: the geometry as text, as it is stored and as files have it.
+
+Nearly all of an export's time used to go into one object per vertex that was made only to be written down
+again. A stored document has its vertices as ``{"x":1.5,"y":2.0},{"x":3.0,"y":4.0}``. Without the characters
+that are the same in each, that is what COCO and CVAT hold, and what one call reads as numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import orjson
+
+Kind: TypeAlias = Literal["bbox", "polygon", "polyline", "keypoint"]
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tintype_studio.annotations.geometry import Annotation
+    from tintype_studio.formats.shapes import Ring
+
+
+class Figure(NamedTuple):
+    """One annotation, in pixels.
+
+    ``texts`` are paths as ``x,y,;x,y,;…``, from which either separator is soon taken out: the rings of a
+    ``polygon``, the one path of a ``polyline``, the one point of a ``keypoint``. A ``bbox`` has
+    none, and ``box`` (x, y, width, height) instead.
+    """
+
+    id: str
+    name: str
+    confidence: float
+    attributes: list[Any]
+    kind: Kind
+    texts: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """The annotations of an image as they are stored, of which an export holds the ``wanted`` classes (None:
+    all). Read anew at every call.
+    """
+
+    text: str
+    wanted: Set[str] | None = None
+
+    def figures(self) -> list[Figure]:
+        """With their geometry as text."""
+        found = figures_of_text(self.text)
+        return found if self.wanted is None else [f for f in found if f.name in self.wanted]
+
+    def models(self) -> list[Annotation]:
+        """As models."""
+        from tintype_studio.annotations.geometry import ANNOTATIONS
+
+        found = ANNOTATIONS.validate_json(self.text) if self.text else []
+        return [a for a in found if self.wanted is None or a.name in self.wanted]
+
+
+_NOTHING: list[Any] = []  # shared: one list less per annotation to be searched for garbage
+_BOX = itemgetter("x", "y", "w", "h")
+_PLAIN = re.compile(
+    rb'\{"id":"([^"]*)","name":"([^"]*)","confidence":([^,]*),(?:"created_by":"[^"]*",)?"attributes":\[\],'
+    rb'"type":"polygon","polygon":\{"paths":\[\[\{"x":([^\]]*)\}\]\]\}(?:,"bounding_box":\{[^}]*\})?\}[,\]]'
+)
+"""A polygon of one ring without attributes, as ``documents.as_text`` writes it."""
+_RINGS = re.compile(rb'\[\[\{"x":([^\]]*)\}\]\]')
+"""The paths of a polygon of one ring. It cannot match inside of a text, where quotation marks are escaped."""
+_HELD = [[0]]
+"""In place of the rings, while the rest is parsed."""
+_TO_TEXT = bytes.maketrans(b"{", b";")
+
+
+def figures_of_text(document: str) -> list[Figure]:
+    """The annotations of a stored document: JSON that was checked when it was saved."""
+    if len(document) <= 2:
+        return []
+    data = document.encode()
+    if b"[[" not in data:
+        return [_of_json(entry, iter(())) for entry in orjson.loads(data)]
+    pieces = _PLAIN.split(data)
+    if pieces[0] == b"[" and not any(pieces[5::5]) and b"\\" not in data:
+        texts = _texts(pieces[4::5])
+        if texts is not None:
+            new = tuple.__new__  # in half the time of a call of the class
+            heads = zip(pieces[1::5], pieces[2::5], pieces[3::5], texts, strict=True)
+            return [
+                new(
+                    Figure,
+                    (id.decode(), name.decode(), float(confidence), _NOTHING, "polygon", (text,), None),
+                )
+                for id, name, confidence, text in heads
+            ]
+    pieces = _RINGS.split(data)
+    texts = _texts(pieces[1::2])
+    if texts is not None:
+        entries = orjson.loads(b"[[0]]".join(pieces[::2]))
+        held = sum([entry["type"] == "polygon" and entry["polygon"]["paths"] == _HELD for entry in entries])
+        if held == len(texts):  # else attributes look the same
+            rings = iter(texts)
+            return [_of_json(entry, rings) for entry in entries]
+    return [_of_json(entry, iter(())) for entry in orjson.loads(data)]
+
+
+def _texts(rings: list[bytes]) -> list[str] | None:
+    """``1.5,"y":2.0},{"x":3.0,"y":4.0`` as ``1.5,2.0,;3.0,4.0``; None if they are not written like that."""
+    if not rings:
+        return []
+    raw = b"\n".join(rings)
+    if b'{"y"' in raw or b" " in raw:
+        return None
+    return raw.translate(_TO_TEXT, b'"}:xy').decode().split("\n")
+
+
+def figure_of_model(a: Annotation) -> Figure:
+    """The same of a checked model."""
+    texts: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    if a.type == "polygon":
+        texts = tuple([_path([(p.x, p.y) for p in path]) for path in a.polygon.paths])
+    elif a.type == "polyline":
+        texts = (_path([(p.x, p.y) for p in a.polyline.path]),)
+    elif a.type == "keypoint":
+        texts = (_path([(a.keypoint.x, a.keypoint.y)]),)
+    else:
+        b = a.bounding_box
+        box = (b.x, b.y, b.w, b.h)
+    return Figure(a.id, a.name, a.confidence, a.attributes, a.type, texts, box)
+
+
+def _of_json(entry: dict[str, Any], rings: Iterator[str]) -> Figure:
+    """``rings`` are the texts of those that were held back."""
+    kind = entry["type"]
+    texts: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    if kind == "polygon":
+        paths = entry["polygon"]["paths"]
+        texts = (next(rings),) if paths == _HELD else tuple([_path(_pairs(path)) for path in paths])
+    elif kind == "bbox":
+        box = _BOX(entry["bounding_box"])
+    else:
+        path = entry["polyline"]["path"] if kind == "polyline" else [entry["keypoint"]]
+        texts = (_path(_pairs(path)),)
+    get = entry.get
+    # As a tuple it is made in half the time.
+    return tuple.__new__(
+        Figure,
+        (entry["id"], entry["name"], get("confidence", 1.0), get("attributes") or _NOTHING, kind, texts, box),
+    )
+
+
+def _pairs(path: list[dict[str, float]]) -> list[tuple[float, float]]:
+    return [(point["x"], point["y"]) for point in path]
+
+
+def _path(pairs: Sequence[tuple[float, float]]) -> str:
+    """JSON writes numbers in a fraction of ``repr``'s time."""
+    return orjson.dumps(pairs)[2:-2].replace(b"],[", b",;").decode()
+
+
+def numbers(texts: Iterable[str]) -> list[float]:
+    """All numbers of some paths, one after the other."""
+    found: list[float] = orjson.loads(f"[{','.join(texts)}]".replace(";", ""))
+    return found
+
+
+def points_of(texts: Iterable[str]) -> npt.NDArray[np.float64]:
+    """All points of some paths, ``(n, 2)``."""
+    import numpy as np
+
+    return np.array(numbers(texts), dtype=float).reshape(-1, 2)
+
+
+def lengths_of(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """How many points each path has."""
+    import numpy as np
+
+    return np.array([text.count(";") for text in texts], dtype=np.int64) + 1
+
+
+def ring_of_text(text: str) -> Ring:
+    """The coordinates of a path as two lists."""
+    values = numbers([text])
+    return values[::2], values[1::2]
