@@ -16,7 +16,6 @@ them.
 from __future__ import annotations
 
 import argparse
-import gc
 import io
 import os
 import tempfile
@@ -134,6 +133,9 @@ def measure_reading(folder: Path, count: int, rounds: int, *, peers: bool) -> No
     polygons = sum(map(len, shapes))
     items = items_of(shapes)
     put(folder / "whole", items)
+    if peers:
+        put(folder / "some", items[:SOME])
+    del shapes, items  # or they would be searched for garbage while what was put is read
     files = {name: annotation_files(folder / "whole" / name) for name in FORMATS}
     tables = {name: [f for f in files[name] if "ImageSets" not in f.parts] for name in FORMATS}
     measures: dict[str, Callable[[str], float]] = {
@@ -142,7 +144,6 @@ def measure_reading(folder: Path, count: int, rounds: int, *, peers: bool) -> No
         "bytes": lambda name: read_bytes(files[name]),
         "parsed": lambda name: parse([f for f in tables[name] if f.name != "labelmap.txt"]),
     }
-    gc.freeze()  # what is only input here is not searched for garbage
     times: dict[tuple[str, str], list[float]] = {(m, name): [] for m in measures for name in FORMATS}
     for turn in range(rounds + 1):
         for name in FORMATS:
@@ -153,7 +154,6 @@ def measure_reading(folder: Path, count: int, rounds: int, *, peers: bool) -> No
     others: dict[str, dict[str, float]] = {}
     if peers:
         make_peers()
-        put(folder / "some", items[:SOME])
         others = ask_peers("reading_peers.py", folder / "whole", folder / "some", polygons)
     rows, ratios = [], {}
     for name in FORMATS:

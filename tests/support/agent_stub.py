@@ -99,7 +99,7 @@ def _messages(stub: Stub, body: dict[str, Any]) -> dict[str, Any]:
         if tools[name].get("strict"):
             jsonschema.validate(call.arguments, tools[name]["input_schema"])
         blocks.append(
-            {"type": "tool_use", "id": f"toolu_{next(stub.ids):08}", "name": name, "input": call.arguments}
+            {"type": "tool_use", "id": f"toolu_{next(stub.ids):024}", "name": name, "input": call.arguments}
         )
     return _message(stub, body, blocks, "tool_use")
 
@@ -196,7 +196,7 @@ def _responses(stub: Stub, body: dict[str, Any]) -> dict[str, Any]:
                 {
                     "type": "function_call",
                     "id": f"fc_{next(stub.ids):08}",
-                    "call_id": f"call_{next(stub.ids):08}",
+                    "call_id": f"call_{next(stub.ids):024}",
                     "name": call.tool,
                     "arguments": json.dumps(arguments),
                     "status": "completed",

@@ -58,14 +58,15 @@ def outcome_of(response: httpx.Response, request: Request) -> Outcome:
             Picture(base64.b64decode(p["data"]), p["mime_type"], p["width"], p["height"])
             for p in value.pop("_pictures", ())
         )
+        headers = response.headers
+        credits = int(headers.get("x-credits-charged", "0"))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _unexpected(response) from None
-    headers = response.headers
     return Outcome(
         headers.get("x-request-id", ""),
         value,
         pictures,
-        credits=int(headers.get("x-credits-charged", "0")),
+        credits=credits,
         replayed=headers.get("idempotent-replayed") == "true",
         dry_run=request.dry_run,
         restore_point=headers.get("x-restore-point"),
@@ -77,7 +78,7 @@ def error_of(response: httpx.Response) -> TintypeError:
     shape = _shape(response)
     if shape is None:
         return _unexpected(response)
-    details: dict[str, Any] = shape.get("details") or {}
+    details: dict[str, Any] = shape["details"] if isinstance(shape.get("details"), dict) else {}
     told = {"code": shape["code"], "fix": shape.get("fix"), "details": details}
     error: TintypeError
     if response.status_code == ConfirmationRequired.status:

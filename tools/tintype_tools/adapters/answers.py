@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +43,8 @@ def part(block: Any, name: str) -> Any:
 class Answers:
     """Runs the calls of a model through a toolkit.
 
-    A refusal is an answer: the model reads its code, message and fix, and goes on. The id that the provider
-    gave to a call is its idempotency key, so a conversation that is played again does nothing twice.
+    A refusal is an answer: the model reads its code, message and fix, and goes on. The id that Anthropic or
+    OpenAI gave to a call is its idempotency key, so a conversation that is played again does nothing twice.
     """
 
     def __init__(self, toolkit: Toolkit, strict: Mapping[str, Schema] | None = None) -> None:
@@ -75,7 +75,7 @@ class Answers:
         """
         if isinstance(arguments, str | bytes):
             try:
-                arguments = json.loads(arguments) if arguments.strip() else {}
+                arguments = orjson.loads(arguments) if arguments.strip() else {}
             except ValueError:
                 arguments = None
         if not isinstance(arguments, dict):
@@ -88,11 +88,12 @@ class Answers:
         return arguments if schema is None else restored(arguments, schema)
 
 
+_UNIQUE = re.compile(r"(toolu|call)_[A-Za-z0-9_-]{16,200}")
+
+
 def _key(call_id: str | None) -> str | None:
-    """Ids of every provider we know are keys; another shape would only be refused."""
-    return (
-        call_id if call_id and len(call_id) <= 255 and call_id.isascii() and call_id.isprintable() else None
-    )
+    """Ids that are unique for all time. Servers that speak the same API often count from nought instead."""
+    return call_id if call_id and _UNIQUE.fullmatch(call_id) else None
 
 
 def _answer(outcome: Outcome) -> Answer:
@@ -104,10 +105,10 @@ def _refusal(error: TintypeError) -> Answer:
 
 
 def missing(package: str) -> Unavailable:
-    """The error for an SDK that is not installed."""
+    """The error for an SDK that is not there."""
     return Unavailable(
-        f"The package {package} is not installed.",
+        f"The package {package} is not installed, or is too old.",
         code="package_missing",
-        fix=f"Install it with: pip install {package}",
+        fix=f"Install it with: pip install -U {package}",
         retryable=False,
     )

@@ -48,7 +48,9 @@ def for_claude_agent_sdk(toolkit: Toolkit) -> ClaudeAgentTools:
     """
     try:
         from claude_agent_sdk import SdkMcpTool, ToolAnnotations
-    except ImportError:
+    except ImportError as error:
+        if error.name != "claude_agent_sdk":
+            raise
         raise missing("claude-agent-sdk") from None
     from importlib.metadata import version
 

@@ -19,7 +19,9 @@ def for_openai_agents(toolkit: Toolkit, *, strict: bool = True) -> list[Function
     """
     try:
         from agents import FunctionTool
-    except ImportError:
+    except ImportError as error:
+        if error.name != "agents":
+            raise
         raise missing("openai-agents") from None
 
     shown = toolkit.tools()

@@ -7,8 +7,10 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
+
+import orjson
 
 from tintype_studio import clock
 from tintype_studio.errors import Forbidden, InvalidInput, NotFound, TintypeError, Unavailable
@@ -38,7 +40,7 @@ class _Send:
 
     path: str
     headers: dict[str, str]
-    arguments: dict[str, Any]
+    content: bytes
     seconds: float
 
 
@@ -127,7 +129,7 @@ class _Server:
 
     def _sent(self, step: _Send) -> dict[str, Any]:
         timeout = self._httpx.Timeout(step.seconds, connect=CONNECT_SECONDS)
-        return {"json": step.arguments, "headers": step.headers, "timeout": timeout}
+        return {"content": step.content, "headers": step.headers, "timeout": timeout}
 
     def _exchange(self, request: Request) -> _Steps:
         """One call, sent again while that is safe and can help.
@@ -156,7 +158,15 @@ class _Server:
         return outcome_of(answer, request)
 
     def _request(self, request: Request) -> _Send:
-        headers = {}
+        try:
+            content = orjson.dumps(request.arguments)
+        except TypeError:
+            raise InvalidInput(
+                "The arguments cannot be written as JSON.",
+                code="invalid_json",
+                fix="Use plain values, valid Unicode, and whole numbers of at most 64 bits.",
+            ) from None
+        headers = {"Content-Type": "application/json"}
         tool = self.tools.get(request.tool, {})
         if tool.get("effect") != "read":
             headers["Idempotency-Key"] = request.idempotency_key or clock.new_id()
@@ -166,7 +176,7 @@ class _Server:
             headers["X-Confirm-Token"] = request.confirm_token
         wait = request.arguments.get("wait_seconds")
         seconds = READ_SECONDS + (min(float(wait), 600) if isinstance(wait, int | float) and wait > 0 else 0)
-        return _Send(f"{API}/_dispatch/{quote(request.tool, safe='')}", headers, request.arguments, seconds)
+        return _Send(f"{API}/_dispatch/{request.tool}", headers, content, seconds)
 
     def _lost(self) -> TintypeError:
         return Unavailable(
@@ -237,7 +247,9 @@ def _refuse_what_is_not_offered(
 ) -> None:
     tool = server.tools.get(request.tool)
     if tool is None:
-        if not request.tool.isidentifier():  # nothing that an address could carry
+        if not (
+            request.tool.isascii() and request.tool.isidentifier()
+        ):  # nothing that an address could carry
             raise NotFound(
                 f"No tool is named {printable(request.tool[:80])!r}.",
                 code="unknown_tool",

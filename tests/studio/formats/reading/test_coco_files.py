@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
+
+from tintype_studio.formats.reading.base import undisturbed
 
 COCO = {
     "images": [{"id": 0, "file_name": "a.jpg", "width": 64, "height": 48}],
@@ -178,3 +182,20 @@ def test_run_lengths_of_the_wrong_size_or_kind(read, rle):
     entry = {**COCO["annotations"][0], "segmentation": rle}
     found = read({"x.json": {**COCO, "annotations": [entry]}})
     assert found.refused("a.jpg") == "invalid_annotation"
+
+
+def test_what_was_parsed_counts_as_old_and_what_others_froze_stays_so():
+    assert gc.isenabled()
+    with undisturbed():
+        assert not gc.isenabled()
+        kept = [[n] for n in range(1_000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    assert not any(entry is kept[0] for entry in gc.get_objects(generation=0))
+    gc.freeze()
+    try:
+        with undisturbed():
+            pass
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
