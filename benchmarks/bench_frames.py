@@ -5,8 +5,8 @@
 A clip of 1920 x 1080 at 30 frames per second is made (H.264, a key frame each second, moving noise over a
 picture), and frames of it are taken at 1, 5 and 30 per second. ``engine``: frames as JPEG files in memory,
 from the file, in this process. ``job``: the whole of an extraction, with its child process, the images
-stored and committed. The peer writes the same frames as JPEG files of the same quality into a folder:
-``ffmpeg -i clip -vf fps=N -q:v 3``, all by default. All take turns, three rounds, best times.
+stored and committed. The peer writes the same frames as JPEG files of a slightly lower quality into a
+folder: ``ffmpeg -i clip -vf fps=N -q:v 3``, all by default. All take turns, three rounds, best times.
 
 ffmpeg is looked for on the path; ``pip install imageio-ffmpeg`` brings one, too. Without it the peer is left
 out.

@@ -1,4 +1,4 @@
-"""What goes back to a model: results, pictures and refusals, in each provider's shape, and never an exception."""
+"""What goes back to a model: results, pictures and refusals in each provider's shape, never an exception."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_picture_is_an_image_block(toolkit: Toolkit, place: Any) -> None:
         {"content": [{"type": "text", "text": "…"}, use("preview_image", {"image_uuid": place.image})]}
     )
     text, image = result["content"]
-    assert json.loads(text["text"])["image"]["id"] == place.image
+    assert json.loads(text["text"])["image_uuid"] == place.image
     with Image.open(io.BytesIO(base64.b64decode(image["source"]["data"]))) as picture:
         assert Image.MIME[picture.format or ""] == image["source"]["media_type"]
     assert "is_error" not in result
@@ -113,7 +113,7 @@ def test_ids_that_may_come_twice_are_no_keys(toolkit: Toolkit) -> None:
         assert "error" not in json.loads(tools.output(call)["output"])
 
 
-# ------------------------------------------------------------------------------------- several calls at a time
+# ---------------------------------------------------------------------------------- several calls at a time
 
 
 class Counting:
@@ -185,7 +185,7 @@ def test_cancelling_reaches_the_call() -> None:
     assert seen[0].cancelled.is_set()
 
 
-# --------------------------------------------------------------------------------------------- missing packages
+# ------------------------------------------------------------------------------------------ missing packages
 
 
 @pytest.mark.parametrize(

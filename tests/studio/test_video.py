@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.videos import HEIGHT, UNEVEN, WIDTH, number, write
+from PIL import Image
+from support.videos import HEIGHT, UNEVEN, WIDTH, number, overwritten, write
 
 from tintype_studio.errors import InvalidInput, UnsupportedFormat
 from tintype_studio.video.choice import Span, choose
@@ -63,3 +65,19 @@ def test_a_video_without_its_end_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as refused:
         probe(str(path))
     assert refused.value.code == "damaged_video"
+
+
+@pytest.mark.parametrize("batch", [1, 8, 200])
+@pytest.mark.parametrize("hole", [(60, 119), (35, 64)])
+def test_an_earlier_frame_never_stands_for_a_damaged_one(
+    tmp_path: Path, batch: int, hole: tuple[int, int]
+) -> None:
+    path = str(overwritten(write(tmp_path / "a.mp4", [100 * n for n in range(120)]), *hole))
+    wanted = choose(path, Span(10.0)).frames
+    assert [each.index for each in wanted] == list(range(120))
+    taken = [each for start in range(0, 120, batch) for each in take(path, wanted[start : start + batch])]
+    whole = {each.index for each in taken if number(np.asarray(Image.open(BytesIO(each.jpeg)))) == each.index}
+    # A frame that a damaged one is needed for may come out wrong; but it is its own.
+    assert {each.index for each in taken} - whole <= set(range(hole[1] + 1, 12 * (hole[1] // 12 + 1)))
+    assert set(range(hole[0] - 2)) <= whole
+    assert not whole & set(range(*hole))

@@ -114,7 +114,7 @@ def add_model(
                 uuid=clock.new_id(),
                 export_name="e",
                 gpu="a10g",
-                config={},
+                config={"epochs": 1},
                 outcome="completed",
                 metrics=metrics or {},
                 facts={},

@@ -38,3 +38,15 @@ def number(pixels: np.ndarray) -> int:
 def clip(folder: Path, name: str = "drive.mp4", *, seconds: int = 4, fps: int = 10) -> Path:
     """A small video of a steady rate."""
     return write(folder / name, [1000 * n // fps for n in range(seconds * fps)])
+
+
+def overwritten(path: Path, first: int, last: int) -> Path:
+    """The packets of these frames overwritten, in a file whose index is whole."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    for packet in sorted(packets, key=lambda p: p.pts or 0)[first : last + 1]:
+        assert packet.pos is not None
+        data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    return path

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +18,14 @@ from typing import IO, Any
 
 from tintype_studio.errors import Conflict
 
+try:
+    # A third of the time of zlib at its fastest, for fewer bytes.
+    from isal import isal_zlib as zlib
+except ImportError:  # there is none for every machine
+    import zlib  # type: ignore[no-redef]
+
 DEFLATE_LEVEL = 1
-"""Digits compress badly: level 6 takes five times as long to make a COCO file a tenth smaller."""
+"""Digits compress badly: zlib's level 6 takes five times as long to make a COCO file a tenth smaller."""
 
 SPOOL_IN_MEMORY = 1 << 19
 """Bytes that a spool holds before it moves to disk."""

@@ -7,7 +7,7 @@ come at uneven times is sampled by time, not by count. No frame is taken twice.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -53,6 +53,8 @@ class Wanted:
     """Time of the frame that decoding must begin with, at the latest; None for the beginning."""
     seconds: float
     """When it is shown, from the beginning of the video."""
+    after: int | None = None
+    """When the frame before it is shown: what is found for it must be later. None where nothing is known."""
 
 
 @dataclass(slots=True)
@@ -108,7 +110,9 @@ def choose(path: str, span: Span) -> Choice:
             break
         at = bisect_right(times.keys, pts) - 1
         key = times.keys[at] if times.reliable and at >= 0 else None
-        choice.frames.append(Wanted(len(choice.frames), pts, key, float((pts - origin) * base)))
+        place = bisect_left(times.shown, pts)
+        after = times.shown[place - 1] if times.reliable and place else None
+        choice.frames.append(Wanted(len(choice.frames), pts, key, float((pts - origin) * base), after))
     if not choice.frames:
         raise _nothing("The video shows no frame in the given time.")
     if times.cut_off:

@@ -47,6 +47,7 @@ class Reader:
         self._frames: Iterator[VideoFrame] = iter(())
         self._held: VideoFrame | None = None
         self._next: VideoFrame | None = None
+        self._given: VideoFrame | None = None
         self._open = False
         self._from_start = False
 
@@ -56,7 +57,10 @@ class Reader:
         self._open = False
 
     def frame(self, wanted: Wanted) -> VideoFrame | None:
-        """The frame that is shown at a time, not before that of the last call; None behind the damage."""
+        """The frame that is shown at a time, not before that of the last call.
+
+        None where it cannot be read for damage, and the one before it would still be shown.
+        """
         if not self._open or self._is_worth_a_jump(wanted):
             self._jump(wanted.key)
         found = self._forward(wanted.pts)
@@ -64,6 +68,11 @@ class Reader:
             # Decoding could not begin at that frame after all: only the beginning is certain.
             self._jump(None)
             found = self._forward(wanted.pts)
+        if found is None or found is self._given:
+            return None
+        if wanted.after is not None and found.pts is not None and found.pts <= wanted.after:
+            return None
+        self._given = found
         return found
 
     def _is_worth_a_jump(self, wanted: Wanted) -> bool:
@@ -132,13 +141,11 @@ def take(path: str, wanted: Sequence[Wanted]) -> list[Taken]:
         release()
         reader = _open_readers[path] = Reader(path, os.cpu_count() or 1)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        pending, last = [], None
+        pending = []
         for each in wanted:
             frame = reader.frame(each)
-            if frame is None or frame is last:
-                continue
-            last = frame
-            pending.append((each.index, pool.submit(_jpeg, frame)))
+            if frame is not None:
+                pending.append((each.index, pool.submit(_jpeg, frame)))
         return [Taken(index, future.result()) for index, future in pending]
 
 
@@ -163,12 +170,10 @@ def frames(path: str, span: Span) -> Iterator[tuple[float, np.ndarray[Any, Any]]
     In this process: for files that are trusted. Raises as ``choose``.
     """
     reader = Reader(path, os.cpu_count() or 1)
-    last = None
     try:
         for wanted in choose(path, span).frames:
             frame = reader.frame(wanted)
-            if frame is not None and frame is not last:
-                last = frame
+            if frame is not None:
                 yield wanted.seconds, upright_bgr(frame)[..., ::-1]
     finally:
         reader.close()

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tintype_studio.errors import NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.pool import Pool
+from tintype_studio.names import printable
 from tintype_studio.storage.uploads import Uploads
 from tintype_studio.video.probe import VideoInfo
 
@@ -31,7 +33,14 @@ class Videos:
         ``NotFound`` (``upload_not_found``) as ``Uploads.open``.
         """
         if upload is None:
-            yield Path(local or "")
+            file = Path(local or "")
+            if not file.is_file():
+                raise NotFound(
+                    f"The video {printable(file.name)!r} is not there any more.",
+                    code="file_not_found",
+                    fix="Put it back where it was, or extract from where it is now.",
+                )
+            yield file
             return
         with self._uploads.open(principal, upload) as file:
             yield file

@@ -191,6 +191,21 @@ def test_a_revoked_key_and_a_removed_member_stay_out(studio: Studio, issuer: Iss
         studio.keys.authenticate(key)
 
 
+def test_a_removed_member_stays_out_until_invited_again(studio: Studio, issuer: Issuer, base: Path) -> None:
+    owner = studio.keys.authenticate(_owner_key(base))
+    joined = join(studio, owner, Role.MEMBER, "gone@example.com")
+    key = checker(studio, issuer, base).key_of(issuer.token(email="gone@example.com"))
+    studio.organizations.remove_member(owner, joined.member_id)
+    with pytest.raises(Exception, match="revoked"):
+        studio.keys.authenticate(key)
+    with pytest.raises(Exception, match="member"):
+        checker(studio, issuer, base).key_of(issuer.token(email="gone@example.com"))
+    join(studio, owner, Role.VIEWER, "gone@example.com")
+    again = checker(studio, issuer, base).key_of(issuer.token(email="gone@example.com"))
+    assert again != key
+    assert studio.keys.authenticate(again).role == "viewer"
+
+
 FOREIGN = ec.generate_private_key(ec.SECP256R1())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import mcp.types as t
@@ -12,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from tintype_server.mcp import completion, identity
 from tintype_server.mcp.recipes import RECIPES, Recipe
+from tintype_server.mcp.resources import ADDRESSES
 from tintype_tools.registry import load_registry
 
 from .conftest import ERAS, Desk
@@ -152,3 +154,9 @@ def test_the_instructions_fit_and_name_only_what_exists() -> None:
     known = {spec.name for spec in load_registry()}
     named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", identity.INSTRUCTIONS)) - {"confirmation_required"}
     assert named - {"_truncated"} <= known
+
+
+def test_every_prompt_and_address_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "mcp.md").read_text()
+    assert all(f"`{recipe.name}`" in text for recipe in RECIPES)
+    assert all(f"`{address.template}`" in text for address in ADDRESSES)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -122,6 +124,28 @@ def test_read_only_shows_and_lets_through_reads_alone(
 
 def test_without_it_the_same_call_goes_through(site: Site) -> None:
     assert site.create("?read_only=false")["id"]
+
+
+def test_spaces_around_a_header_do_not_count(site: Site) -> None:
+    """The HTTP parser in use keeps those at the end."""
+    body = {"name": "list_datasets", "arguments": {}, "_meta": META}
+    connection = http.client.HTTPConnection(urlsplit(site.url).netloc)
+    connection.request(
+        "POST",
+        "/mcp",
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": body}),
+        {
+            "X-API-Key": site.key,
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": "2026-07-28 ",
+            "Mcp-Method": "tools/call ",
+            "Mcp-Name": "list_datasets  ",
+        },
+    )
+    answer = connection.getresponse()
+    assert (answer.status, "error" in json.loads(answer.read())) == (200, False)
+    connection.close()
 
 
 @pytest.mark.parametrize(

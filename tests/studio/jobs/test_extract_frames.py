@@ -14,13 +14,14 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 from support.jobs import start, turn
-from support.videos import HEIGHT, UNEVEN, WIDTH, clip, number, write
+from support.videos import HEIGHT, UNEVEN, WIDTH, clip, number, overwritten, write
 
 from tintype_studio.errors import NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.job import Job
 from tintype_studio.jobs.kinds import extract_frames
 from tintype_studio.jobs.pool import Pool
+from tintype_studio.jobs.run import Cancelled, Run
 from tintype_studio.storage.job_tables import jobs
 from tintype_studio.storage.uploads import UploadKind
 from tintype_studio.studio import Studio
@@ -231,8 +232,43 @@ def test_kill_minus_nine_in_the_middle(
 
 
 def test_a_cancelled_extraction_keeps_what_it_has(
-    studio: Studio, owner: Principal, pool: Pool, tmp_path: Path
+    studio: Studio,
+    owner: Principal,
+    pool: Pool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    check_counters: Any,
 ) -> None:
-    job = start(studio, owner, arguments(clip(tmp_path)), kind="extract_frames")
-    studio.jobs.cancel(owner, job.id)
-    assert studio.jobs.get(owner, job.id).status == "cancelled"
+    finish = Run.finish
+
+    def stopping(run: Run, batch: Any) -> None:
+        finish(run, batch)
+        run.stop(Cancelled())
+
+    monkeypatch.setattr(extract_frames, "batch_size", lambda *_: 3)
+    monkeypatch.setattr(Run, "finish", stopping)
+    job = extract(studio, owner, pool, clip(tmp_path))
+    assert (job.status, job.done, job.failed) == ("cancelled", 3, 0)
+    assert list(images(studio, owner)) == [f"/frames/drive_{n:06d}.jpg" for n in range(3)]
+    check_counters(studio, owner, "roads")
+
+
+def test_a_file_that_is_gone_says_so(studio: Studio, owner: Principal, pool: Pool, tmp_path: Path) -> None:
+    path = clip(tmp_path)
+    job = start(studio, owner, arguments(path), kind="extract_frames")
+    path.unlink()
+    turn(studio, job, pool)
+    ended = studio.jobs.get(owner, job.id)
+    assert (ended.status, (ended.error or {})["code"]) == ("failed", "file_not_found")
+
+
+def test_a_damaged_part_fails_alone(studio: Studio, owner: Principal, pool: Pool, tmp_path: Path) -> None:
+    path = overwritten(clip(tmp_path), 20, 29)
+    job = extract(studio, owner, pool, path, fps=10.0)
+    failed = studio.jobs.items(job, outcome="failed")
+    assert job.status == "completed"
+    assert {item.error_code for item in failed} == {"damaged_video"}
+    assert {int(item.key) for item in failed} >= set(range(20, 30))
+    for name, pixels in images(studio, owner).items():
+        if int(name[-10:-4]) < 18:  # the last ones before the damage are decoded with its help
+            assert number(pixels) == int(name[-10:-4])

@@ -247,9 +247,7 @@ def _refuse_what_is_not_offered(
 ) -> None:
     tool = server.tools.get(request.tool)
     if tool is None:
-        if not (
-            request.tool.isascii() and request.tool.isidentifier()
-        ):  # nothing that an address could carry
+        if not (request.tool.isascii() and request.tool.isidentifier()):  # no part of an address
             raise NotFound(
                 f"No tool is named {printable(request.tool[:80])!r}.",
                 code="unknown_tool",

@@ -114,15 +114,18 @@ class _Extraction:
         size = batch_size(choice.width, choice.height)
         batches = [left[start : start + size] for start in range(0, len(left), size)]
         with ThreadPoolExecutor(1, "decode") as decoding, ThreadPoolExecutor(WRITERS, "write") as writing:
-            ahead = decoding.submit(self._taken, batches[0]) if batches else None
-            for number, batch in enumerate(batches):
-                assert ahead is not None
-                taken = ahead.result()
-                if number + 1 < len(batches):
-                    ahead = decoding.submit(self._taken, batches[number + 1])
-                self._write(batch, taken, writing)
+            try:
+                ahead = [decoding.submit(self._taken, batch) for batch in batches[:1]]
+                for number, batch in enumerate(batches):
+                    taken = ahead.pop().result()
+                    self._run.check()
+                    ahead = [decoding.submit(self._taken, each) for each in batches[number + 1 : number + 2]]
+                    self._write(batch, taken, writing)
+            except BaseException:
+                self._pool.close()  # nobody waits for what was decoded ahead
+                raise
 
-    def _taken(self, batch: Sequence[Wanted]) -> dict[int, Taken | TintypeError]:
+    def _taken(self, batch: Sequence[Wanted], tries: int = 2) -> dict[int, Taken | TintypeError]:
         """Frames by their numbers; what cannot be read is missing, or an error if the reader died of it."""
         try:
             found: list[Taken] = self._pool.call(
@@ -132,9 +135,11 @@ class _Extraction:
                 deadline=BATCH_SECONDS,
                 check=self._run.check,
             )
-        except (ChildCrashed, DeadlineExceeded) as error:
+        except DeadlineExceeded as error:
+            return {wanted.index: error for wanted in batch}
+        except ChildCrashed as error:
             if len(batch) == 1:
-                return {batch[0].index: error}
+                return self._taken(batch, tries - 1) if tries > 1 else {batch[0].index: error}
             half = len(batch) // 2
             return self._taken(batch[:half]) | self._taken(batch[half:])
         return {taken.index: taken for taken in found}
