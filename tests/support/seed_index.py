@@ -274,8 +274,8 @@ INDEX: dict[str, list[Block]] = {
 
 
 def document() -> Path | None:
-    """The seed document, where it lies beside this repository or where ``TINTYPE_TEST_SEEDS`` says."""
-    told = os.environ.get("TINTYPE_TEST_SEEDS")
+    """The seed document, where it lies beside this repository or where ``TEST_SEEDS`` says."""
+    told = os.environ.get("TEST_SEEDS")
     folder = Path(told) if told else Path(__file__).parents[3] / "shared" / "seeds"
     file = folder / "pictograph-docs.txt"
     return file if file.is_file() else None

@@ -159,7 +159,7 @@ def _registry_payload() -> tuple[bytes, str]:
 
 
 def _extras(tool: dict[str, Any]) -> dict[str, Any]:
-    return {k: tool[k] for k in ("title", "category", "toolset", "effect", "output_schema")}
+    return {k: tool[k] for k in ("title", "category", "toolset", "core", "effect", "output_schema")}
 
 
 async def _json_object(request: HttpRequest) -> dict[str, Any]:
