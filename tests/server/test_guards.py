@@ -419,3 +419,20 @@ def test_nan_and_infinity_in_arguments_are_refused(runtime: Runtime, dispatch: D
                     arguments={"image_uuid": "x", "annotations": annotations},
                 )
             )
+
+
+@pytest.mark.parametrize("nested", [0, 1, 2])
+@pytest.mark.parametrize("name", ["api_key", "API-Key", "password"])
+def test_secrets_of_others_in_a_call_inside_a_call_are_not_recorded(name: str, nested: int) -> None:
+    arguments: dict[str, Any] = {"provider": "v7", name: "abc.DEF-123 /+=ü", "datasets": []}
+    for _ in range(nested):
+        arguments = {"tool": "import_from_connector", "arguments": json.dumps(arguments)}
+    text = redact(arguments)
+    assert "abc" not in text
+    assert "DEF" not in text
+    assert "v7" in text
+
+
+@pytest.mark.parametrize("text", ['{"api_key": "abc', "{'api_key' : 'abc'", '{"api_key":"\\u0061bc"}'])
+def test_nor_in_a_text_that_is_badly_formed(text: str) -> None:
+    assert "bc" not in redact({"arguments": text})

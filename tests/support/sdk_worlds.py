@@ -18,6 +18,8 @@ DETECTOR = Signature(Task.DETECTION, "yolox", ("red", "blue"), 64)
 LABELLED = 6
 TINY = {"epochs": 1, "batch_size": 4, "image_size": 64, "max_minutes": 1, "patience": 0, "seed": 1}
 """Hyperparameters of a training that takes seconds."""
+LONG = TINY | {"epochs": 500}
+"""Of one that is still there to be cancelled."""
 
 
 def cells_of(number: int) -> tuple[Cell, Cell]:
@@ -27,8 +29,8 @@ def cells_of(number: int) -> tuple[Cell, Cell]:
 
 @contextmanager
 def open_scenes(base: Path) -> Iterator[Sdk]:
-    """A dataset ``scenes``: six labelled pictures ``0.png`` to ``5.png``, one that is not (``new.png``), and a
-    model that finds red and blue cells.
+    """A dataset ``scenes``: six labelled pictures ``0.png`` to ``5.png``, one that is not (``new.png``), and
+    a model that finds red and blue cells.
     """
     installed()
     with open_server(base) as server:

@@ -1,4 +1,4 @@
-"""What the examples of the seed documentation find when they run: datasets with images, some of them labelled."""
+"""What the seed documentation's examples find when they run: datasets with images, some labelled."""
 
 from __future__ import annotations
 

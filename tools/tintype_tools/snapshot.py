@@ -56,6 +56,17 @@ def visible_tools(
     ]
 
 
+def open_tools(role: str, toolsets: frozenset[str] | None) -> list[dict[str, Any]]:
+    """Snapshot entries that a key of this role may call, listed or not; ``toolsets`` are its own limit."""
+    rank = _ROLES.index(role)
+    return [
+        tool
+        for tool in load_snapshot()["tools"]
+        if _ROLES.index(tool["required_role"]) <= rank
+        and (toolsets is None or tool["toolset"] in toolsets | ALWAYS_OPEN)
+    ]
+
+
 def as_mcp_tool(tool: dict[str, Any]) -> dict[str, Any]:
     """A snapshot entry as an MCP ``Tool`` on the wire, with title, all four hints and ``_meta``.
 

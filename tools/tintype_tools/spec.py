@@ -61,6 +61,7 @@ class Category(StrEnum):
     CREDITS = "Credits"
     HISTORY = "History"
     GUARDRAILS = "Guardrails"
+    DISCOVERY = "Discovery"
     RESULTS = "Results"
     ORGANIZATION = "Organization"
     API_KEYS = "API keys"
@@ -137,6 +138,11 @@ class ToolSpec(BaseModel):
     report: Callable[[Job, Call], Result | Output] | None = None
     """For a tool that starts a job: its result as the job stands, made anew when the wait is over."""
 
+    @property
+    def takes_secret(self) -> bool:
+        """Whether an argument is a secret."""
+        return any(field.annotation is SecretStr for field in self.args.model_fields.values())
+
     @model_validator(mode="after")
     def _is_consistent(self) -> ToolSpec:
         if not NAME.match(self.name):
@@ -154,7 +160,7 @@ class ToolSpec(BaseModel):
         if self.effect is not Effect.READ and not rehearsed and self.plan is None:
             raise ValueError(f"{self.name}: what spends or is not atomic needs a plan for its dry run")
         waits = spends or self.effect is Effect.DESTROY or self.takes_away
-        if waits and any(field.annotation is SecretStr for field in self.args.model_fields.values()):
+        if waits and self.takes_secret:
             raise ValueError(f"{self.name}: what may need confirmation takes no secret")
         if self.quick_unless is not None and self.effect is not Effect.READ:
             raise ValueError(f"{self.name}: only a read can be quick")

@@ -1,4 +1,4 @@
-"""``tintype agents``: the tools as data, and the skill for Claude."""
+"""``tintype agents``: the tools as data, the skill for Claude, the bundle for Claude Desktop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DESCRIPTION_WIDTH = 80
 
 @click.group("agents")
 def command() -> None:
-    """The tools as data, and the skill for Claude. No command here needs a key."""
+    """The tools as data, the skill, the bundle for Claude Desktop. No command here needs a key."""
 
 
 @command.command("list-tools")
@@ -108,6 +108,26 @@ def install_skill(target: str, output: Path | None, as_json: bool) -> None:
         told["claude_code_path"] = str(install_folder(output or Path.home() / ".claude" / "skills"))
     if target in {"claude-ai", "both"}:
         told["claude_ai_zip"] = str(install_zip(output or Path.cwd()))
+    finish(None, told, as_json=as_json)
+
+
+@command.command("bundle")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="tintype.mcpb",
+    show_default=True,
+    help="File to write; one that is there is replaced.",
+)
+@as_json_option
+def bundle(output: Path, as_json: bool) -> None:
+    """Write the MCP bundle, which Claude Desktop installs with a double click."""
+    from tintype_server.cli.bundle import manifest, write_bundle
+    from tintype_server.cli.showing import finish
+
+    path = write_bundle(output)
+    told = {"bundle": str(path), "version": manifest()["version"], "size_bytes": path.stat().st_size}
     finish(None, told, as_json=as_json)
 
 

@@ -21,6 +21,7 @@ def command() -> None:
 def export() -> None:
     """Write them from the tools' code."""
     for path, text in _current().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         click.echo(f"wrote {_name(path)}: {len(text):,} characters")
 
@@ -62,5 +63,10 @@ def _current() -> dict[Path, str]:
     top = snapshot_path().parent
     if (top / "docs").is_dir():
         files[top / "docs" / "tools.md"] = reference_page(json.loads(text))
-        files[top / "skills" / NAME / "references" / "tools.md"] = tools_page(json.loads(text))
+        skill = top / "skills" / NAME
+        files[skill / "references" / "tools.md"] = tools_page(json.loads(text))
+        # A plug-in may not link to what lies outside its folder, so it has a copy.
+        for page in sorted({*skill.rglob("*.md"), *skill.rglob("*.py")}):
+            copy = top / "plugins" / "tintype" / "skills" / NAME / page.relative_to(skill)
+            files[copy] = files.get(page) or page.read_text()
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -175,8 +176,15 @@ class RunningCall:
         confirm_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> Outcome:
-        """Run a further call for the same caller, through all guards."""
+        """Run a further call for the same caller, through all guards.
+
+        It has the idempotency key given, or else one that follows from this call's: a repetition of this
+        call, whose own answer a crash has lost, then does not do it twice.
+        """
         self.check()
+        own = self.request.idempotency_key
+        if idempotency_key is None and own is not None and not dry_run:
+            idempotency_key = f"inside-{hashlib.sha256(own.encode()).hexdigest()[:40]}"
         return self.dispatch(
             replace(
                 self.request,

@@ -58,6 +58,8 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     403: {"model": WireError, "description": "The key's role or toolset does not allow it."},
     404: {"model": WireError, "description": "Missing, or of another organization."},
     409: {"model": WireError, "description": "A name is taken, or a state forbids it."},
+    413: {"model": WireError, "description": "The body, or a document or file in it, is too large."},
+    415: {"model": WireError, "description": "No type of file that is handled."},
     422: {"model": WireError, "description": "The request's content is wrong."},
     429: {"model": WireError, "description": "Too many calls; `Retry-After` says for how long."},
 }

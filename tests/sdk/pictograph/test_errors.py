@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+from support.pictures import scene
 from support.sdk import Sdk
 
 from tintype_server.opening import open_studio
@@ -89,3 +93,114 @@ def test_what_is_wrong_is_told_by_field(sdk: Sdk) -> None:
     assert error["type"] == "ValidationError"
     (problem,) = error["field_errors"]
     assert (problem["loc"], problem["type"]) == (["body", "classes", 0, "name"], "missing")
+
+
+@pytest.fixture
+def poor(sdk: Sdk, tmp_path: Path) -> Sdk:
+    """An organization without credits, with the image ``s.png`` in its dataset ``poor``."""
+    stranger = sdk.as_("elsewhere")
+    (tmp_path / "s.png").write_bytes(scene())
+    stranger.run(
+        """
+        try:
+            made = client.projects.create("poor")
+        except pictograph.ConflictError:
+            return
+        client.images.upload(dataset_id=made.id, file_path=path)
+        """,
+        path=str(tmp_path / "s.png"),
+    )
+    return stranger
+
+
+def test_what_the_credits_do_not_cover(poor: Sdk) -> None:
+    error = poor.fails("client.auto_annotate.point('poor', 's.png', x=70, y=60)")
+    assert (error["type"], error["status_code"], error["credit_cost"]) == ("PaymentRequiredError", 402, 1)
+    assert error["bases"][1:3] == ["ApiError", "PictographError"]
+    assert error["response"]["credits_remaining"] == 0
+    assert error["credits_remaining"] is None  # the SDK's reading of a zero beside a message
+    assert error["upgrade_url"].startswith(poor.server.url)
+    assert not error["message"].startswith("HTTP")
+    assert error["request_id"]
+    assert poor.run("return client.credits.history()") == []
+
+
+def test_a_key_with_a_cap_is_told_that_it_is_reached(sdk: Sdk, tmp_path: Path) -> None:
+    """While the organization has credits left; another key goes on."""
+    studio = open_studio(Settings(home=sdk.server.home))
+    try:
+        owner = studio.keys.authenticate(sdk.key)
+        key, _ = studio.keys.create(owner, name="capped", role="member", credit_cap=1)
+    finally:
+        studio.close()
+    (tmp_path / "cap.png").write_bytes(scene())
+    point = "return client.auto_annotate.point('sdk capped', 'cap.png', x=70, y=60).status"
+    sdk.run(
+        "client.images.upload(dataset_id=client.projects.create('sdk capped').id, file_path=path)",
+        path=str(tmp_path / "cap.png"),
+    )
+    assert sdk.with_key(key).run(point) == "success"
+    error = sdk.with_key(key).fails(point)
+    assert (error["type"], error["status_code"], error["credit_cost"]) == ("PaymentRequiredError", 402, 1)
+    assert error["response"]["credits_remaining"] == 0
+    assert sdk.run(point) == "success"
+
+
+def test_what_is_taken_or_in_the_wrong_state(sdk: Sdk, tmp_path: Path) -> None:
+    (tmp_path / "c.png").write_bytes(scene())
+    made = sdk.run("return client.projects.create('sdk taken')")
+    given: dict[str, Any] = {"id": made["id"], "path": str(tmp_path / "c.png")}
+    sdk.run("client.images.upload(dataset_id=id, file_path=path)", **given)
+    sdk.run("client.projects.create('sdk other'); client.exports.create('sdk taken', 'all')")
+    for script in (
+        "client.projects.create('sdk taken')",
+        "client.projects.update('sdk other', new_name='sdk taken')",
+        "client.images.upload(dataset_id=id, file_path=path)",
+        "client.exports.create('sdk taken', 'all')",
+    ):
+        error = sdk.fails(script, **given)
+        assert (script, error["type"], error["status_code"]) == (script, "ConflictError", 409)
+        assert error["response"]["error"]["fix"]
+
+
+def test_wrong_annotations_are_told_by_place_and_change_nothing(sdk: Sdk, tmp_path: Path) -> None:
+    """As raw JSON: the SDK's own models would not let it through."""
+    (tmp_path / "v.png").write_bytes(scene())
+    image = sdk.run(
+        """
+        made = client.projects.create("sdk wrong")
+        image = client.images.upload(dataset_id=made.id, file_path=path)
+        box = pictograph.BoundingBox(x=1, y=2, w=3, h=4)
+        client.annotations.save(image.id, [pictograph.BBoxAnnotation(id="1", name="car", bounding_box=box)])
+        return image.id
+        """,
+        path=str(tmp_path / "v.png"),
+    )
+    error = sdk.fails(
+        """
+        wrong = {"id": "2", "class": "person", "type": "bbox"}
+        path = f"/api/v1/developer/annotations/{image}"
+        client._transport.request("POST", path, json={"image_id": image, "annotations": [wrong]})
+        """,
+        image=image,
+    )
+    assert (error["type"], error["status_code"]) == ("ValidationError", 422)
+    assert error["field_errors"]
+    assert all(problem["loc"][:2] == ["annotations", 0] for problem in error["field_errors"])
+    assert "name" in [problem["loc"][-1] for problem in error["field_errors"]]
+    assert [a["id"] for a in sdk.run("return client.annotations.get(i)", i=image)] == ["1"]
+
+
+def test_a_long_wait_is_not_slept_through(sdk: Sdk) -> None:
+    """The SDK repeats what is limited for up to two minutes by itself, and asks once what takes longer."""
+    studio = open_studio(Settings(home=sdk.server.home))
+    try:
+        owner = studio.keys.authenticate(sdk.key)
+        key, _ = studio.keys.create(owner, name="once", role="viewer", rate_limit=1)
+    finally:
+        studio.close()
+    once = sdk.with_key(key)
+    once.run("client.datasets.list()")
+    error = once.fails("client.datasets.list()")
+    assert (error["type"], error["retry_after"] > 120) == ("RateLimitError", True)
+    assert error["response"]["error"]["retryable"] is True

@@ -1,4 +1,4 @@
-"""The published SDK's four workflows, start to end, on a server of their own: they spend credits and train."""
+"""The published SDK's four workflows, on a server of their own: they spend credits and train."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-for library in ("torch", "onnx", "onnxscript", "transformers"):
-    pytest.importorskip(library)
+pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+pytest.importorskip("transformers")
 
 from support.sdk import Sdk
-from support.sdk_worlds import LABELLED, TINY, open_scenes, pictures
+from support.sdk_worlds import LABELLED, LONG, TINY, open_scenes, pictures
 
 UPLOAD = """
 seen = []
@@ -36,7 +37,7 @@ IMPORT = "import pictograph.workflows\n"
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
+def scenes(one_core: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     with open_scenes(tmp_path_factory.mktemp("scenes")) as opened:
         yield opened
 
@@ -151,7 +152,7 @@ def test_a_dataset_becomes_a_model(scenes: Sdk, trained: tuple[dict[str, Any], d
 
 
 def test_a_training_that_is_not_waited_for(scenes: Sdk, trained: Any) -> None:
-    long = {"config": TINY | {"epochs": 500}, "export_name": "later"}
+    long = {"config": LONG, "export_name": "later"}
     queued, model = run(scenes, TRAIN, given=long | {"wait": False})
     assert (queued["status"], model) == ("queued", None)
     stopped = scenes.run("return client.training.cancel(run)", run=queued["id"])
@@ -165,6 +166,7 @@ def test_a_training_that_is_not_waited_for(scenes: Sdk, trained: Any) -> None:
     scenes.run("client.training.cancel(run)", run=running["id"])
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_model(scenes: Sdk, trained: Any, tmp_path: Path) -> None:
     """Uploads, labels with a model that is there, trains on what that completed."""
     folder = str(pictures(tmp_path / "fresh", "f1.png", "day/f2.png", "day/f3.png"))

@@ -4,7 +4,7 @@
 - ``REFUSED``: a list of ``(tool, code, makes the arguments)`` of calls that are refused with that code;
 - ``DONE``: for a tool whose dry run tells other things than the change history does afterwards,
   ``(world, told, outcome)`` that asserts what must hold;
-- ``OWN``: names of tools by which a member may act only on what is its own;
+- ``OWN``: names of tools by which a member may act only on what is its own, or as the call inside allows;
 - ``OPERATIONS``: the slug of the price list of a tool that costs, and ``PRICES`` its credits in ``READY``;
 - ``NOT_UNDOABLE``: names of tools whose change cannot be undone.
 

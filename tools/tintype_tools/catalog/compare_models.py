@@ -106,9 +106,9 @@ TOOL = ToolSpec(
     toolset="models",
     core=False,
     description=(
-        "Use when you choose between two models: their figures side by side on one dataset and split, by "
-        "class too, with a picture. Both must have been measured there with evaluate_model (or by their "
-        "training); the error names what is missing."
+        "Use when you need to know which of two models is better: their figures side by side on one dataset "
+        "and split, by class too, with a picture. Both must have been measured there with evaluate_model (or "
+        "by their training); the error names what is missing."
     ),
     args=CompareModelsArgs,
     result=CompareModelsResult,

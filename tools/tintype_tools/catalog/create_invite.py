@@ -58,8 +58,9 @@ TOOL = ToolSpec(
     toolset="organization",
     core=False,
     description=(
-        "Use when the user wants somebody in the organization. Nothing is mailed: give the user the link, "
-        "which works once and is shown only here. revoke_invite takes it back."
+        "Use when the user wants to add somebody to the organization, as a member or in another role. "
+        "Nothing is mailed: give the user the link, which works once and is shown only here. revoke_invite "
+        "takes it back."
     ),
     args=CreateInviteArgs,
     result=CreateInviteResult,

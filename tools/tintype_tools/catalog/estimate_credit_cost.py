@@ -60,8 +60,9 @@ TOOL = ToolSpec(
     toolset="credits",
     core=False,
     description=(
-        "Use when paid work is planned: tells what an operation of the price list costs for a quantity, and "
-        "whether the balance covers it now. Reserves nothing."
+        "Use when paid work is planned: tells what an operation of the price list (training on a GPU by the "
+        "minute, labelling by the image, a prompt) costs for a quantity, and whether the balance covers it "
+        "now. Reserves nothing."
     ),
     args=EstimateCreditCostArgs,
     result=EstimateCreditCostResult,

@@ -121,9 +121,10 @@ TOOL = ToolSpec(
     toolset="models",
     core=False,
     description=(
-        "Use when you need to know how good a model is: measures it on the labelled images of a dataset and "
-        "split, overall and by class, with pictures of the precision-recall curves and of what was taken for "
-        "what. A free job; compare_models uses what it keeps."
+        "Use when you need to know how good a model is: measures it (mAP, precision, recall, or what fits "
+        "its kind) on the labelled images of a dataset and split, overall and by class, with pictures of "
+        "the precision-recall curves and of what was taken for what. A free job; compare_models uses what "
+        "it keeps."
     ),
     args=EvaluateModelArgs,
     result=EvaluateModelResult,

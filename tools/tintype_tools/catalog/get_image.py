@@ -26,8 +26,8 @@ TOOL = ToolSpec(
     toolset="images",
     core=False,
     description=(
-        "Use when you need one image's size, status, folder and download link. To look at it, use "
-        "preview_image; for its labels, get_annotations."
+        "Use when you need one image's file name, width and height, status, folder and download link. To "
+        "look at it, use preview_image; for its labels, get_annotations."
     ),
     args=GetImageArgs,
     result=ImageShape,

@@ -72,8 +72,8 @@ TOOL = ToolSpec(
     category=Category.JOBS,
     toolset="jobs",
     description=(
-        "Use when a tool answered with a job_id: tells status, progress, result, failed items and credits. "
-        "With wait_seconds it waits for the end."
+        "Use when a tool answered with a job_id, to see whether the job is finished: tells status, progress, "
+        "result, failed items and credits. With wait_seconds it waits for the end."
     ),
     args=GetJobArgs,
     result=GetJobResult,

@@ -98,8 +98,8 @@ TOOL = ToolSpec(
     toolset="history",
     core=False,
     description=(
-        "Use when the user asks what was changed, or before an undo: changes by call, newest first, with the "
-        "ids for undo_call and undo_session."
+        "Use when the user asks what was changed or done to the data, when, and with which key, or before an "
+        "undo: changes by call, newest first, with the ids for undo_call and undo_session."
     ),
     args=ListChangesArgs,
     result=ListChangesResult,

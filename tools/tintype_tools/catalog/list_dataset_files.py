@@ -50,8 +50,9 @@ TOOL = ToolSpec(
     toolset="datasets",
     core=False,
     description=(
-        "Use when you need the images of a dataset page by page, only those of one status, or links to "
-        "download many of them. Returns ids, folders, file names, sizes and statuses in upload order."
+        "Use when you need the images of a dataset page by page, only those of one status (new: no labels "
+        "yet), or links to download many of them. Returns ids, folders, file names, sizes and statuses in "
+        "upload order."
     ),
     args=ListDatasetFilesArgs,
     result=ListDatasetFilesResult,

@@ -57,6 +57,7 @@ TOOL = ToolSpec(
     title="List models",
     category=Category.MODELS,
     toolset="models",
+    core=False,
     description=(
         "Use when you look for a trained model: newest first, with status, metrics and classes. get_model "
         "tells more."

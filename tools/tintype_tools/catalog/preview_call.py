@@ -45,8 +45,8 @@ TOOL = ToolSpec(
     toolset="guardrails",
     core=False,
     description=(
-        "Use when you want to know what a call would do: what it would change or delete, what it costs, "
-        "whether it needs confirmation. Nothing is changed or charged."
+        "Use when you want to know what a call would do, without doing it (a dry run): what it would change "
+        "or delete, what it costs, whether it needs confirmation. Nothing is changed or charged."
     ),
     args=PreviewCallArgs,
     result=PreviewCallResult,

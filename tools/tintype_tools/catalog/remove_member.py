@@ -40,8 +40,9 @@ TOOL = ToolSpec(
     toolset="organization",
     core=False,
     description=(
-        "Use when the user asks to remove a member: all of their keys stop working at once. Needs the user's "
-        "confirmation, and cannot be undone; the person can be invited again. The last owner stays."
+        "Use when the user asks to remove a member, such as somebody who left, and shut them out: all of "
+        "their keys stop working at once. Needs the user's confirmation, and cannot be undone; the person "
+        "can be invited again. The last owner stays."
     ),
     args=RemoveMemberArgs,
     result=RemoveMemberResult,

@@ -63,6 +63,7 @@ TOOL = ToolSpec(
     title="Search by similarity",
     category=Category.SEARCH,
     toolset="search",
+    core=False,
     description=(
         "Use when you have an image and want others of its dataset that look like it. Without model weights "
         "the comparison is by layout, edges and colours, not by meaning. 0.6 is visually related, 0.9 nearly "

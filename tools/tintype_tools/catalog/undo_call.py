@@ -29,8 +29,9 @@ TOOL = ToolSpec(
     category=Category.HISTORY,
     toolset="history",
     description=(
-        "Use when a call changed what it should not have: brings back what it deleted or replaced, removes "
-        "what it added. Free; can itself be undone. Refused where later changes build on it."
+        "Use when a call changed, replaced or deleted what it should not have: brings back what it deleted "
+        "or replaced, removes what it added. Free; can itself be undone. Refused where later changes build "
+        "on it."
     ),
     args=UndoCallArgs,
     result=UndoneShape,

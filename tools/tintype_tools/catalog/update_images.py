@@ -47,8 +47,8 @@ TOOL = ToolSpec(
     toolset="batch",
     core=False,
     description=(
-        "Use when the user wants to set the status or display name of many images of a dataset, or to "
-        "archive or restore them, up to 10,000 at once."
+        "Use when the user wants many images of a dataset marked as done or for review (their status), shown "
+        "under another name, archived or restored, up to 10,000 at once."
     ),
     args=UpdateImagesArgs,
     result=BatchShape,

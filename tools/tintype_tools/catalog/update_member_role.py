@@ -38,8 +38,9 @@ TOOL = ToolSpec(
     toolset="organization",
     core=False,
     description=(
-        "Use when the user wants a member to have another role. The member's keys come down with a lower "
-        "role at once, and do not go up. The last owner stays one. undo_call does not bring it back."
+        "Use when the user wants a member to be allowed more or less: another role (viewer: only looks; "
+        "admin: also manages members and keys). The member's keys come down with a lower role at once, and "
+        "do not go up. The last owner stays one. undo_call does not bring it back."
     ),
     args=UpdateMemberRoleArgs,
     result=UpdateMemberRoleResult,

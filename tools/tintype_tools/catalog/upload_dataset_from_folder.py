@@ -89,7 +89,8 @@ TOOL = ToolSpec(
     toolset="images",
     description=(
         "Use when the user asks to upload a folder of pictures. Creates the dataset if needed, reads the "
-        "folder with its subfolders and reports what was uploaded, skipped and refused. Again: it goes on."
+        "folder with its subfolders and reports what was uploaded, skipped and refused. After a break, call "
+        "it again: it carries on."
     ),
     args=UploadDatasetFromFolderArgs,
     result=UploadDatasetFromFolderResult,

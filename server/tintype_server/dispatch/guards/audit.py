@@ -42,6 +42,11 @@ SECRET_ARGUMENTS = frozenset(
 SECRET_PREFIXES = ("pk_live_", "cft_", "invite_")
 SECRET_TEXT = re.compile(rf"({'|'.join(SECRET_PREFIXES)})[A-Za-z0-9_-]{{20,}}")
 """Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
+_NAMES = "|".join(sorted(SECRET_ARGUMENTS)).replace("_", "[_-]?")
+SECRET_MEMBER = re.compile(
+    rf"""(?i)(["'](?:{_NAMES})\\*["']\s*:\s*\\*["'])((?:\\u[0-9a-f]{{4}}|[^"'\\])+)"""
+)
+"""Secrets of others in such a text, which nobody may have finished or formed well."""
 SUSPECTS = tuple(word.encode() for word in (*SECRET_ARGUMENTS, *SECRET_PREFIXES))
 MAX_BYTES = 4096
 """Of one call's arguments as JSON."""
@@ -259,7 +264,8 @@ def _leaf(value: Any) -> Any:
 
 def _text(text: str) -> str:
     """The beginning of a text. Secrets are taken out before it is cut, so that none is left in half."""
-    return printable(SECRET_TEXT.sub(r"\1***", text[: 2 * MAX_TEXT])[:MAX_TEXT])
+    beginning = SECRET_TEXT.sub(r"\1***", text[: 2 * MAX_TEXT])
+    return printable(SECRET_MEMBER.sub(r"\1***", beginning)[:MAX_TEXT])
 
 
 def _is_secret(key: Any) -> bool:
