@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,7 +111,11 @@ def _beside_sdk(
     names = {tool["name"] for tool in theirs}
     ours = [tool for tool in tools if tool["name"] in names]
     # Their sentences, written by others, as requests for our tools: nobody here chose those words.
-    told = [Request(text=tool["description"], tool=tool["name"], arguments={}) for tool in theirs]
+    # The tools that they point at by name are no words.
+    told = [
+        Request(text=re.sub(r"[a-z]+(_[a-z]+)+", "", tool["description"]), tool=tool["name"], arguments={})
+        for tool in theirs
+    ]
     made = {}
     rankers: tuple[tuple[str, Ranker], ...] = (("", rank), (", by letters", rank_by_letters))
     for tag, ranker in rankers:

@@ -14,6 +14,9 @@ FORBIDDEN_IN_NAMES = "/\\?#%"
 
 MAX_FOLDER_LENGTH = 500
 
+UNPRINTED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that no name holds: control, broken, and separators of lines."""
+
 _INVISIBLE = frozenset({"Zs", "Cf"})
 
 
@@ -51,7 +54,7 @@ def _problem(name: str, max_length: int) -> str | None:
     for char in name:
         if char in FORBIDDEN_IN_NAMES:
             return f"contains {char!r}"
-        if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}:
+        if unicodedata.category(char) in UNPRINTED:
             return "contains a control character or a broken character"
     return None
 
@@ -74,7 +77,7 @@ def clean_text(text: str, what: str, *, max_length: int) -> str:
     text = unicodedata.normalize("NFC", text).strip()
     if len(text) > max_length:
         problem = f"is longer than {max_length} characters"
-    elif any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
+    elif any(unicodedata.category(char) in UNPRINTED for char in text):
         problem = "contains a control character or a broken character"
     else:
         return text

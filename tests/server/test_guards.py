@@ -422,7 +422,10 @@ def test_nan_and_infinity_in_arguments_are_refused(runtime: Runtime, dispatch: D
 
 
 @pytest.mark.parametrize("nested", [0, 1, 2])
-@pytest.mark.parametrize("name", ["api_key", "API-Key", "password"])
+@pytest.mark.parametrize(
+    "name",
+    ["api_key", "API-Key", "password", "key", "roboflow_api_key", "x-api-key", "API KEY", "access_token"],
+)
 def test_secrets_of_others_in_a_call_inside_a_call_are_not_recorded(name: str, nested: int) -> None:
     arguments: dict[str, Any] = {"provider": "v7", name: "abc.DEF-123 /+=ü", "datasets": []}
     for _ in range(nested):
@@ -433,6 +436,13 @@ def test_secrets_of_others_in_a_call_inside_a_call_are_not_recorded(name: str, n
     assert "v7" in text
 
 
-@pytest.mark.parametrize("text", ['{"api_key": "abc', "{'api_key' : 'abc'", '{"api_key":"\\u0061bc"}'])
+def test_ids_of_keys_and_keypoints_are_no_secrets() -> None:
+    told = {"key_id": "12", "keypoint": {"x": 1}, "name": "monkey: 3", "folder": "/keys/a"}
+    assert json.loads(redact(told)) == told
+
+
+@pytest.mark.parametrize(
+    "text", ["api_key=abc", '{"api_key": "abc', "{'api_key' : 'abc'", '{"api_key":"\\u0061bc"}']
+)
 def test_nor_in_a_text_that_is_badly_formed(text: str) -> None:
     assert "bc" not in redact({"arguments": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from tintype_studio.errors import InvalidInput
 from tintype_studio.jobs.job import Job
+from tintype_studio.names import FORBIDDEN_IN_NAMES, UNPRINTED
 from tintype_tools.call import Call
 from tintype_tools.job_shapes import JobShape
 from tintype_tools.spec import Args, Result
@@ -45,8 +47,18 @@ class VideoArgs(Args):
             )
         if self.local_path is not None:
             file = call.files.file(self.local_path)
-            return Source(None, str(file), file.stem[:MAX_STEM])
-        return Source(self.upload_path, None, PurePath(self.upload_path or "").stem[:MAX_STEM])
+            return Source(None, str(file), clean_stem(file.stem))
+        return Source(self.upload_path, None, clean_stem(PurePath(self.upload_path or "").stem))
+
+
+def clean_stem(stem: str) -> str:
+    """A file's name as images may carry it: a disk allows more than ``clean_name``."""
+    stem = unicodedata.normalize("NFC", stem)
+    kept = (
+        "_" if char in FORBIDDEN_IN_NAMES or unicodedata.category(char) in UNPRINTED else char
+        for char in stem
+    )
+    return "".join(kept).strip()[:MAX_STEM] or "video"
 
 
 class FrameFailure(Result):

@@ -99,6 +99,11 @@ class RunningCall:
         self._spec = value
 
     @property
+    def known_args(self) -> Args | None:
+        """The arguments, once they were found to fit."""
+        return self._args
+
+    @property
     def known_spec(self) -> ToolSpec | None:
         """The tool if the call came that far."""
         return self._spec

@@ -10,6 +10,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from tintype_server.http.visibility import require_writable
 from tintype_server.identity_json import created_key_json
 from tintype_server.runtime import Runtime
 from tintype_server.trail import Deed, on_record
@@ -25,6 +26,7 @@ class InviteRoutes:
     """``/invites/{token}``."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._studio = runtime.studio
 
     async def show(self, request: Request) -> Response:
@@ -44,6 +46,7 @@ class InviteRoutes:
         """``POST``, with ``{"full_name": …}`` or nothing: become a member; the API key is in the answer,
         once.
         """
+        require_writable(self._runtime.settings)
         full_name = _full_name(await _body(request))
         token, agent = request.path_params["token"], request.headers.get("user-agent")
         accepted = await to_thread.run_sync(self._accept, token, full_name, agent)

@@ -21,6 +21,7 @@ from tintype_server.http.limits import (
     session_of,
     token_budget,
 )
+from tintype_server.http.visibility import is_read_only, toolsets_of
 from tintype_server.runtime import Runtime, configured_files
 from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
@@ -97,6 +98,8 @@ class ToolRoutes:
             session=session_of(request),
             deadline_seconds=deadline_seconds(request),
             trace=trace_context(request.headers),
+            toolsets=toolsets_of(request),
+            read_only=is_read_only(request),
         )
         outcome = await run_while_connected(self._workers, request, call)
         headers = {"X-Request-Id": outcome.call_id, "X-Credits-Charged": str(outcome.credits)}

@@ -8,6 +8,7 @@ import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from tintype_server.http.visibility import require_writable
 from tintype_server.runtime import Runtime
 from tintype_studio.errors import TintypeError
 from tintype_studio.storage.uploads import cut_off, slow_store, too_large
@@ -29,11 +30,13 @@ class UploadRoutes:
     """Takes files by signed link."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._settings = runtime.settings
         self._uploads = runtime.studio.uploads
         self._places: anyio.CapacityLimiter | None = None
 
     async def put(self, request: Request) -> Response:
         """Store the body, with a length or chunked; 200 once it is whole."""
+        require_writable(self._settings)
         slot = self._uploads.slot(request.path_params["token"])
         if self._places is None:  # a limiter belongs to a running event loop
             self._places = anyio.CapacityLimiter(AT_ONCE)

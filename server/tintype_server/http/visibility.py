@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
-from tintype_server.settings import SWITCHES, parse_toolsets
-from tintype_studio.errors import InvalidInput
+from tintype_server.settings import SWITCHES, Settings, parse_toolsets
+from tintype_studio.errors import Forbidden, InvalidInput
 
 TOOLSETS_HEADER, TOOLSETS_QUERY = "X-MCP-Toolsets", "toolsets"
 READ_ONLY_HEADER, READ_ONLY_QUERY = "X-MCP-Readonly", "read_only"
@@ -39,3 +39,13 @@ def is_read_only(connection: HTTPConnection) -> bool:
 def says_it_in_url(connection: HTTPConnection) -> bool:
     """Whether the URL asks for any of it."""
     return bool({TOOLSETS_QUERY, READ_ONLY_QUERY} & set(connection.query_params))
+
+
+def require_writable(settings: Settings) -> None:
+    """``Forbidden`` where this process only reads: for what changes something and is no call of a tool."""
+    if settings.read_only:
+        raise Forbidden(
+            "This server only reads.",
+            code="read_only",
+            fix="Ask its operator, who started it with --read-only.",
+        )

@@ -18,7 +18,7 @@ INSTRUCTIONS = (
     "An answer with `_truncated` goes on with read_more. Every refusal carries a `fix`. "
     "Datasets, pictures with their annotations, model cards and job logs are also resources "
     "(tintype://datasets/NAME, tintype://images/ID, tintype://models/ID, tintype://jobs/ID/log); recipes for "
-    "whole tasks are prompts. Most tools are not listed: search_tools finds them by words, call_tool runs them."
+    "whole tasks are prompts. Most tools are not listed: search_tools finds them, call_tool runs them."
 )
 """At most 2 KB: some hosts cut what is longer, and every conversation pays for it."""
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")

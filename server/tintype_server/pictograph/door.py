@@ -21,6 +21,7 @@ from tintype_server.http.connected import run_while_connected
 from tintype_server.http.credentials import api_key_of
 from tintype_server.http.limits import deadline_seconds, is_dry_run, session_of
 from tintype_server.http.tools import MAX_BODY_BYTES
+from tintype_server.http.visibility import is_read_only, toolsets_of
 from tintype_server.runtime import Runtime
 from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
@@ -87,6 +88,8 @@ class RestDoor:
             session=session_of(request),
             deadline_seconds=deadline_seconds(request),
             trace=trace_context(request.headers),
+            toolsets=toolsets_of(request),
+            read_only=is_read_only(request),
             counted=True,
         )
         outcome = await run_while_connected(self._workers, request, call)

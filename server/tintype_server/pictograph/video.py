@@ -11,6 +11,7 @@ from starlette.responses import Response
 from tintype_server.pictograph.door import API, RestDoor
 from tintype_server.pictograph.schema import Wire, WireBody, answers
 from tintype_studio.storage.uploads import BUCKET
+from tintype_studio.video.choice import LEAST_FPS, MOST_FPS, MOST_SECONDS
 
 STATUS = {
     "queued": "processing",
@@ -22,7 +23,7 @@ STATUS = {
 """Clients know these three words and no other."""
 
 GcsPath = Annotated[str, Field(max_length=400, description="`gcs_path` of the upload link.")]
-Seconds = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float | None, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
 
 
 class VideoUploadUrlBody(WireBody):
@@ -71,8 +72,8 @@ class ExtractBody(WireBody):
     folder_path: Annotated[str | None, Field(max_length=500)] = None
     folder_name: Annotated[str | None, Field(max_length=500)] = None
     parent_folder_path: Annotated[str, Field(max_length=500)] = "/"
-    fps: Annotated[float | None, Field(gt=0, le=240, allow_inf_nan=False)] = None
-    sample_fps: Annotated[float, Field(gt=0, le=240, allow_inf_nan=False)] = 1.0
+    fps: Annotated[float | None, Field(ge=LEAST_FPS, le=MOST_FPS, allow_inf_nan=False)] = None
+    sample_fps: Annotated[float, Field(ge=LEAST_FPS, le=MOST_FPS, allow_inf_nan=False)] = 1.0
     start_seconds: Seconds = None
     end_seconds: Seconds = None
     max_frames: Annotated[int | None, Field(ge=1, le=100_000)] = None

@@ -17,6 +17,14 @@ from tintype_studio.errors import InvalidInput
 
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out as public addresses."""
+_SPECIAL = (
+    ipaddress.ip_network("3fff::/20"),  # documentation
+    ipaddress.ip_network("192.0.0.0/24"),  # protocols
+    ipaddress.ip_network("192.88.99.0/24"),  # relays of 6to4
+)
+"""Not public, though some versions of the library, which knows the rest, call parts of it so."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -113,6 +121,10 @@ def _is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(inner)
+        if address not in _UNICAST:
+            return False
+    if any(address in network for network in _SPECIAL):
+        return False
     return address.is_global and not address.is_multicast
 
 

@@ -35,6 +35,7 @@ FIRST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 10.0
 EXPORT_SECONDS = 2 * 3600.0
 TOLD_BYTES = 16 << 20
+VERSION_DIGITS = 9
 
 T = TypeVar("T")
 
@@ -88,7 +89,11 @@ class Roboflow(Connector):
         answer = self._web.get(project)
         versions = self.member(answer, "versions", list)
         numbers = [str(self.member(entry, "id", str)).rpartition("/")[2] for entry in versions]
-        found = [int(number) for number in numbers if number.isascii() and number.isdigit()]
+        found = [
+            int(number)
+            for number in numbers
+            if number.isascii() and number.isdigit() and len(number) <= VERSION_DIGITS
+        ]
         if not found:
             raise NotFound(
                 "The Roboflow project has no version yet.",

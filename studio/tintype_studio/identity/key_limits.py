@@ -8,7 +8,7 @@ could give the same credits to any number of keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -134,6 +134,28 @@ def inherited(limits: Limits, maker: Limits) -> Limits:
         if getattr(limits, field.name) is None and getattr(maker, field.name) is not None
     }
     return replace(limits, **unsaid)
+
+
+def common(role: Role, keys: Sequence[Limits]) -> Limits:
+    """The limits of one more key of somebody who has these: in each the narrowest one of them.
+
+    Credits are not shared out so: the key gets none where one of them has a cap. It ends with the last one.
+    """
+    toolsets = [each.toolsets for each in keys if each.toolsets is not None]
+    ends = [each.expires_at for each in keys]
+    last = None if None in ends else max((end for end in ends if end is not None), default=None)
+    least: dict[str, Any] = {
+        name: min((most for each in keys if (most := getattr(each, name)) is not None), default=None)
+        for name in ("rate_limit", "max_concurrent", "max_response_tokens")
+    }
+    return Limits(
+        role,
+        toolsets=frozenset.intersection(*toolsets) if toolsets else None,
+        **{name: 0 if any(getattr(each, name) is not None for each in keys) else None for name in CREDITS},
+        **least,
+        confirm_by=max((each.confirm_by for each in keys), key=_strictness, default=None),
+        expires_at=last,
+    )
 
 
 def require_within(limits: Limits, maker: Limits) -> None:

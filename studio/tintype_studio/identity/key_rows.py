@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,8 @@ def lock_organization(connection: sa.Connection, organization_id: int) -> None:
 def act(connection: sa.Connection, principal: Principal, action: str) -> Actor:
     """Begin a change: lock the organization, and check the acting key and its role as they are now.
 
+    Where the principal acts in less than the key's role, so does the actor.
+
     Raises ``Unauthorized`` for a key that works no more and ``Forbidden`` for a role that is too low.
     """
     lock_organization(connection, principal.organization_id)
@@ -89,6 +91,7 @@ def act(connection: sa.Connection, principal: Principal, action: str) -> Actor:
     )
     if row is None or not works(row):
         raise invalid_key()
+    limits = Limits.of(row)
     actor = Actor(
         id=row["id"],
         uuid=row["uuid"],
@@ -96,7 +99,7 @@ def act(connection: sa.Connection, principal: Principal, action: str) -> Actor:
         organization_uuid=row["organization_uuid"],
         tier=row["tier"],
         user_id=row["user_id"],
-        limits=Limits.of(row),
+        limits=replace(limits, role=limits.role.at_most(principal.role)),
     )
     require(actor, action)
     return actor
@@ -112,10 +115,12 @@ def insert_key(
     limits: Limits | None = None,
     user_id: int | None = None,
     secret: str | None = None,
+    membership_id: int | None = None,
 ) -> str:
     """Insert a key; returns the secret, which is not kept. ``limits`` says the role, too, if it is given.
 
-    ``secret`` is a random one unless it can be told anew from whom the key is for.
+    ``secret`` is a random one unless it can be told anew from whom the key is for. ``membership_id`` is
+    given for keys that stand for access tokens.
     """
     secret = secret or KEY_PREFIX + secrets.token_urlsafe(32)
     connection.execute(
@@ -126,6 +131,7 @@ def insert_key(
             prefix=secret[:SHOWN_PREFIX_LENGTH],
             hash=signer.hash_key(secret),
             user_id=user_id,
+            membership_id=membership_id,
             created_at=clock.now(),
             **(limits or Limits(role)).as_columns(),
         )
@@ -168,10 +174,16 @@ def shorten_invites(connection: sa.Connection, key_uuid: str, expires_at: dateti
 
 
 def narrow_keys_of_member(
-    connection: sa.Connection, organization_id: int, user_id: int, role: Role | None
+    connection: sa.Connection,
+    organization_id: int,
+    user_id: int,
+    role: Role | None,
+    *,
+    before: Role | None = None,
 ) -> None:
     """Bring the keys of a member down to the member's new role, or switch them off (None) for one who goes.
 
+    Keys that stand for access tokens also go up with the member, unless they were below the role ``before``.
     ``Conflict`` when that takes the organization's last owner key.
     """
     theirs = sa.and_(
@@ -186,6 +198,9 @@ def narrow_keys_of_member(
         change = sa.update(api_keys).values(role=role.value)
     rows = connection.execute(sa.select(api_keys).where(affected)).mappings().all()
     connection.execute(change.where(affected))
+    if role is not None and before is not None:
+        tokens = sa.and_(theirs, api_keys.c.membership_id.is_not(None), api_keys.c.role == before.value)
+        connection.execute(sa.update(api_keys).values(role=role.value).where(tokens))
     void_invites(connection, [row["uuid"] for row in rows], above=role)
     for row in rows:
         require_owner_key_left(connection, row)
@@ -195,10 +210,11 @@ def require_owner_key_left(connection: sa.Connection, before: sa.RowMapping) -> 
     """After a change of a key, make sure that the organization still has an owner key.
 
     ``before`` is the key's row before the change. Where it was an owner key for good, one without an expiry
-    must be left; otherwise the organization would lock itself out when the last one expires. Raises
-    ``Conflict`` (``last_owner_key``), which undoes the change.
+    must be left; otherwise the organization would lock itself out when the last one expires. Keys that stand
+    for access tokens do not count: they are worth what the authorization server is. Raises ``Conflict``
+    (``last_owner_key``), which undoes the change.
     """
-    if before["role"] != Role.OWNER or not works(before):
+    if before["role"] != Role.OWNER or before["membership_id"] is not None or not works(before):
         return
     for_good = before["expires_at"] is None
     never = api_keys.c.expires_at.is_(None)
@@ -208,6 +224,7 @@ def require_owner_key_left(connection: sa.Connection, before: sa.RowMapping) -> 
         .where(
             api_keys.c.organization_id == before["organization_id"],
             api_keys.c.role == Role.OWNER.value,
+            api_keys.c.membership_id.is_(None),
             api_keys.c.is_active,
             still,
         )

@@ -40,6 +40,8 @@ from tintype_studio.storage.database import Database
 from tintype_studio.storage.signing import Signer
 from tintype_studio.storage.tables import api_keys, memberships, organizations, users
 
+ACTING_AS = ":"
+"""Between a key and the role that it is to act in, where that is less than its own."""
 CACHE_SECONDS = 0.5
 """A revoked key stops working within this time in every process."""
 MAX_NAME_LENGTH = 100
@@ -105,7 +107,10 @@ class Keys:
         self._forgotten = 0
 
     def authenticate(self, api_key: str | None) -> Principal:
-        """The principal of a key. Unknown, revoked and expired keys fail alike."""
+        """The principal of a key. Unknown, revoked and expired keys fail alike.
+
+        ``KEY:ROLE`` acts in the lower one of that role and the key's own.
+        """
         if not api_key or not api_key.strip():
             raise Unauthorized("No API key was sent.", code="missing_key")
         cached = self.cached(api_key)
@@ -115,7 +120,7 @@ class Keys:
         self._cache.pop(api_key, None)
         # What is read from here on may be older than a revocation that happens meanwhile.
         checked_at, forgotten = time.monotonic(), self._forgotten
-        principal = self._load(self._signer.hash_key(api_key))
+        principal = self._load(api_key)
         with self._lock:
             if len(self._cache) > 10_000:
                 self._cache.clear()
@@ -135,11 +140,14 @@ class Keys:
             self._forgotten += 1
             self._cache.clear()
 
-    def _load(self, digest: str) -> Principal:
+    def _load(self, sent: str) -> Principal:
+        api_key, narrows, most = sent.partition(ACTING_AS)
+        if narrows and most not in set(Role):
+            raise invalid_key()
         query = (
             sa.select(api_keys, organizations.c.uuid.label("organization_uuid"), organizations.c.tier)
             .join(organizations, organizations.c.id == api_keys.c.organization_id)
-            .where(api_keys.c.hash == digest)
+            .where(api_keys.c.hash == self._signer.hash_key(api_key))
         )
         with self._db.read() as connection:
             row = connection.execute(query).mappings().first()
@@ -152,7 +160,7 @@ class Keys:
             key_uuid=row["uuid"],
             key_name=row["name"],
             key_prefix=row["prefix"],
-            role=Role(row["role"]),
+            role=Role(row["role"]).at_most(Role(most)) if narrows else Role(row["role"]),
             toolsets=frozenset(row["toolsets"]) if row["toolsets"] is not None else None,
             user_id=row["user_id"],
             tier=row["tier"],

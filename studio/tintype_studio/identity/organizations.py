@@ -128,7 +128,9 @@ class Organizations:
             connection.execute(
                 sa.update(memberships).where(memberships.c.id == row["id"]).values(role=role.value)
             )
-            narrow_keys_of_member(connection, actor.organization_id, row["user_row"], role)
+            narrow_keys_of_member(
+                connection, actor.organization_id, row["user_row"], role, before=member.role
+            )
             mark_changed(connection, actor.organization_id)
             changed = _member(_find(connection, actor.organization_id, member_id))
         self._db.after_commit(self._keys.forget)

@@ -29,6 +29,10 @@ class Role(StrEnum):
         """Whether this role may do what ``other`` may."""
         return self.rank >= other.rank
 
+    def at_most(self, other: Role) -> Role:
+        """The lower one of the two."""
+        return other if self.covers(other) else self
+
 
 _RANKS = {role: rank for rank, role in enumerate(Role)}
 

@@ -118,6 +118,8 @@ memberships = sa.Table(
     sa.Column("role", sa.String(10), nullable=False),
     _created(),
     sa.Column("removed_at", UtcDateTime, nullable=True),
+    # Digest of issuer and subject of the access tokens that it takes, from the first one on.
+    sa.Column("subject", sa.String(64), nullable=True),
     _unique_while_alive("memberships", "organization_id", "user_id", gone="removed_at"),
 )
 
@@ -163,6 +165,8 @@ api_keys = sa.Table(
     # What the key was charged since the midnight of ``spent_on``.
     sa.Column("spent_on", UtcDateTime, nullable=True),
     _count("spent_today"),
+    # The membership whose access tokens the key stands for; nobody holds the secret of such a key.
+    sa.Column("membership_id", BigId, nullable=True, index=True),
 )
 
 accounts = sa.Table(

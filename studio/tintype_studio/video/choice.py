@@ -7,7 +7,9 @@ come at uneven times is sampled by time, not by count. No frame is taken twice.
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tintype_studio.errors import InvalidInput
-from tintype_studio.video.source import damaged, open_video
+from tintype_studio.video.source import MAX_PACKETS, damaged, open_video, too_many_packets
 
 if TYPE_CHECKING:
     from av import VideoStream
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 100_000
 """Of one extraction."""
+LEAST_FPS, MOST_FPS = 0.001, 240.0
+MOST_SECONDS = 1e7
+"""Of a moment: what is later is none in a video."""
 REORDERED = 64
 """Packets among which the first frame is: they come in the order of decoding."""
 ROUNDING_SECONDS = Fraction(2, 1000)
@@ -69,8 +74,8 @@ class Choice:
 
 @dataclass(slots=True)
 class _Times:
-    shown: list[int]
-    keys: list[int]
+    shown: array[int]
+    keys: array[int]
     end: int
     """Of the last frame."""
     reliable: bool
@@ -79,7 +84,12 @@ class _Times:
 
 
 def choose(path: str, span: Span) -> Choice:
-    """The frames of a video that a span means. Raises as ``open_video``, and ``nothing_to_extract``."""
+    """The frames of a video that a span means.
+
+    Raises as ``open_video``, ``InvalidInput`` (``nothing_to_extract``, or ``invalid_span`` for numbers that
+    mean none) and ``TooLarge`` (``too_many_frames``).
+    """
+    _require_span(span)
     file = Path(path)
     with open_video(file) as (container, stream):
         base = Fraction(stream.time_base or Fraction(1, 1000))
@@ -122,23 +132,21 @@ def choose(path: str, span: Span) -> Choice:
 
 
 def _shown_at(
-    shown: list[int], start: Fraction, step: Fraction, until: Fraction, late: Fraction
-) -> list[int]:
+    shown: array[int], start: Fraction, step: Fraction, until: Fraction, late: Fraction
+) -> Iterator[int]:
     """Times of the frames that are being shown at ``start``, ``start + step`` … before ``until``.
 
     A frame may be told ``late`` ticks after the moment at which it is shown.
     """
-    taken: list[int] = []
     number, last = 0, -1
     while (moment := start + number * step) < until:
         position = max(0, bisect_right(shown, moment + late) - 1)
         if position != last:
-            taken.append(shown[position])
+            yield shown[position]
             last = position
         if position + 1 >= len(shown):
             break
         number = max(number + 1, math.ceil((shown[position + 1] - late - start) / step))
-    return taken
 
 
 def _first_time(container: InputContainer, stream: VideoStream) -> int:
@@ -162,13 +170,16 @@ def _read_times(
     """Times of all frames that may be shown between ``begin`` and ``end``, in ticks."""
     import av
 
-    times = _Times([], [], 0, reliable=True, cut_off=False)
+    # Arrays: a small file can hold millions of packets, and lists of numbers take five times their room.
+    times = _Times(array("q"), array("q"), 0, reliable=True, cut_off=False)
     begun = begin <= origin
     if begin > origin:
         container.seek(begin, stream=stream)
     broken = complete = False
     try:
-        for packet in container.demux(stream):
+        for read, packet in enumerate(container.demux(stream)):
+            if read >= MAX_PACKETS:
+                raise too_many_packets()
             # Frames come in the order of decoding: only behind a key frame is none missing.
             begun = begun or packet.is_keyframe
             if not begun or not packet.size or packet.is_discard or packet.is_corrupt:
@@ -187,10 +198,16 @@ def _read_times(
             times.end = max(times.end, at + (packet.duration or 1))
     except av.FFmpegError:
         broken = True
-    times.shown = sorted(set(times.shown))
-    times.keys.sort()
+    times.shown, times.keys = _in_order(times.shown), _in_order(times.keys)
     times.cut_off = not complete and (broken or _is_short(container, stream, origin, times.end))
     return times
+
+
+def _in_order(times: array[int]) -> array[int]:
+    """Sorted, each once."""
+    import numpy as np
+
+    return array("q", np.unique(np.frombuffer(times, np.int64)).tobytes())
 
 
 def _is_short(container: InputContainer, stream: VideoStream, origin: int, end: int) -> bool:
@@ -203,6 +220,19 @@ def _is_short(container: InputContainer, stream: VideoStream, origin: int, end: 
     else:
         return False
     return told - (end - origin) * base > LOST_SECONDS
+
+
+def _require_span(span: Span) -> None:
+    # Fractions of absurd numbers overflow, divide by nothing, or take minutes.
+    moments = [each for each in (span.start_seconds, span.end_seconds) if each is not None]
+    if LEAST_FPS <= span.fps <= MOST_FPS and all(0 <= each <= MOST_SECONDS for each in moments):
+        return
+    raise InvalidInput(
+        "The video has no such moments.",
+        code="invalid_span",
+        fix=f"Choose from {LEAST_FPS:g} to {MOST_FPS:g} frames per second, and seconds from 0 to "
+        f"{MOST_SECONDS:,.0f}.",
+    )
 
 
 def _nothing(what: str) -> InvalidInput:

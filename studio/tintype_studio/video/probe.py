@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tintype_studio.video.source import damaged, open_video, require_size
+from tintype_studio.errors import TooLarge
+from tintype_studio.video.source import MAX_PACKETS, damaged, open_video, require_size, too_many_packets
 from tintype_studio.video.upright import is_turned
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class VideoInfo:
 
 
 def probe(path: str) -> VideoInfo:
-    """Describe the video at a path. Raises as ``open_video``."""
+    """Describe the video at a path. Raises as ``open_video``, and ``TooLarge`` (``too_many_frames``)."""
     file = Path(path)
     with open_video(file) as (container, stream):
         first = _first_frame(container, stream)
@@ -49,9 +50,14 @@ def probe(path: str) -> VideoInfo:
         duration, rate = _duration(container, stream), _rate(stream)
         count = stream.frames
         if not duration or not rate or (not count and os.stat(file).st_size <= COUNTED_BYTES):  # noqa: PTH116
-            counted, seconds = _counted(container, stream)
-            duration, count = duration or seconds, count or counted
-            rate = rate or (Fraction(counted) / seconds if seconds else Fraction(1))
+            try:
+                counted, seconds = _counted(container, stream)
+            except TooLarge:
+                if not duration or not rate:
+                    raise
+            else:
+                duration, count = duration or seconds, count or counted
+                rate = rate or (Fraction(counted) / seconds if seconds else Fraction(1))
         if not count:
             count = max(1, round(duration * rate))
         return VideoInfo(
@@ -98,7 +104,9 @@ def _counted(container: InputContainer, stream: VideoStream) -> tuple[int, Fract
     count, first, end = 0, None, 0
     container.seek(0)
     try:
-        for packet in container.demux(stream):
+        for read, packet in enumerate(container.demux(stream)):
+            if read >= MAX_PACKETS:
+                raise too_many_packets()
             if not packet.size or packet.is_discard:
                 continue
             count += 1

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tintype_studio.errors import NotFound
+from tintype_studio.errors import NotFound, Unavailable
 from tintype_studio.identity.keys import Principal
-from tintype_studio.jobs.pool import Pool
+from tintype_studio.jobs.pool import POLL_SECONDS, Pool
 from tintype_studio.names import printable
 from tintype_studio.storage.uploads import Uploads
 from tintype_studio.video.probe import VideoInfo
 
 PROBE_SECONDS = 25.0
 """Below the half minute after which common clients give the call up."""
+CHILDREN = 3
+"""One for an organization at a time: a file that takes long holds up nobody else's."""
 
 
 class Videos:
@@ -25,6 +29,7 @@ class Videos:
         self._uploads = uploads
         self._lock = threading.Lock()
         self._pool: Pool | None = None
+        self._busy: set[str] = set()
 
     @contextmanager
     def open(self, principal: Principal, upload: str | None, local: str | None) -> Iterator[Path]:
@@ -34,7 +39,8 @@ class Videos:
         """
         if upload is None:
             file = Path(local or "")
-            if not file.is_file():
+            # The path was judged when it held no link; one put there since may lead anywhere.
+            if not file.is_file() or os.path.realpath(file) != str(file):
                 raise NotFound(
                     f"The video {printable(file.name)!r} is not there any more.",
                     code="file_not_found",
@@ -54,16 +60,42 @@ class Videos:
         check: Callable[[], None] = lambda: None,
     ) -> VideoInfo:
         """Length, rate and size. Raises as ``open``, and ``UnsupportedFormat`` or ``InvalidInput``
-        (``damaged_video``) for what is no video that can be read.
+        (``damaged_video``) for what is no video that can be read, ``Unavailable`` (``probes_busy``) while
+        the organization's other videos take long.
         """
-        with self.open(principal, upload, local) as file:
+        with self._turn(principal.organization_uuid, check), self.open(principal, upload, local) as file:
             info: VideoInfo = self._children().call(
                 "tintype_studio.video.probe:probe", str(file), deadline=PROBE_SECONDS, check=check
             )
             return info
 
+    @contextmanager
+    def _turn(self, organization: str, check: Callable[[], None]) -> Iterator[None]:
+        until = time.monotonic() + PROBE_SECONDS
+        while not self._begin(organization):
+            check()
+            if time.monotonic() > until:
+                raise Unavailable(
+                    "Other videos of the organization are being looked at.",
+                    code="probes_busy",
+                    fix="Call again when they are done, one video after the other.",
+                )
+            time.sleep(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(organization)
+
+    def _begin(self, organization: str) -> bool:
+        with self._lock:
+            if organization in self._busy:
+                return False
+            self._busy.add(organization)
+            return True
+
     def close(self) -> None:
-        """End the child."""
+        """End the children."""
         with self._lock:
             if self._pool is not None:
                 self._pool.close()
@@ -72,5 +104,5 @@ class Videos:
     def _children(self) -> Pool:
         with self._lock:
             if self._pool is None:
-                self._pool = Pool(1)
+                self._pool = Pool(CHILDREN)
             return self._pool

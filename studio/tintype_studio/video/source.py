@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 8192 * 8192
 """Of one frame. Several are in memory at a time."""
 
+MAX_PACKETS = 2_000_000
+"""Read of one file. A small file can hold far more empty ones than anybody wants to wait for."""
+
 CONTAINERS = (
     "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,mxf,gif,ivf,dv,m4v,h264,hevc,obu,yuv4mpegpipe"
 )
@@ -74,6 +77,15 @@ def require_size(width: int, height: int) -> None:
 def damaged(what: str) -> InvalidInput:
     """A video of which nothing can be read."""
     return InvalidInput(what, code="damaged_video", fix=FIX)
+
+
+def too_many_packets() -> TooLarge:
+    """A video with more frames than are read."""
+    return TooLarge(
+        f"The video holds more than {MAX_PACKETS:,} frames.",
+        code="too_many_frames",
+        fix="Cut the video into shorter ones, or extract a part of it by start_seconds and end_seconds.",
+    )
 
 
 def _video_of(container: InputContainer) -> VideoStream:

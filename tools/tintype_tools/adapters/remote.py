@@ -247,7 +247,10 @@ def _refuse_what_is_not_offered(
 ) -> None:
     tool = server.tools.get(request.tool)
     if tool is None:
-        if not (request.tool.isascii() and request.tool.isidentifier()):  # no part of an address
+        # Nothing tells whether a tool that the list lacks, as one newer than it, reads or of which toolset it
+        # is. And what is no name shall not become a part of an address.
+        narrowed = read_only or toolsets is not None
+        if narrowed or not (request.tool.isascii() and request.tool.isidentifier()):
             raise NotFound(
                 f"No tool is named {printable(request.tool[:80])!r}.",
                 code="unknown_tool",

@@ -10,7 +10,7 @@ from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.job import Job
 from tintype_studio.names import clean_folder
-from tintype_studio.video.choice import MAX_FRAMES
+from tintype_studio.video.choice import LEAST_FPS, MAX_FRAMES, MOST_FPS, MOST_SECONDS
 from tintype_studio.video.probe import VideoInfo
 from tintype_tools.call import Affected, Call, Output, Plan
 from tintype_tools.job_shapes import DEFAULT_WAIT, WaitSeconds
@@ -20,8 +20,10 @@ from tintype_tools.upload_links import IntoDataset
 from tintype_tools.video_shapes import TOOLSET, ExtractionResult, VideoArgs, extraction
 
 KIND = "extract_frames"
-MOST_FPS = 240.0
-Seconds = Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="Seconds from the beginning.")]
+Seconds = Annotated[
+    float | None,
+    Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False, description="Seconds from the beginning."),
+]
 
 
 class ExtractVideoFramesArgs(VideoArgs, IntoDataset):
@@ -30,7 +32,7 @@ class ExtractVideoFramesArgs(VideoArgs, IntoDataset):
     folder_path: VirtualFolder = "/"
     fps: Annotated[
         float,
-        Field(gt=0, le=MOST_FPS, allow_inf_nan=False, description="Frames per second of video."),
+        Field(ge=LEAST_FPS, le=MOST_FPS, allow_inf_nan=False, description="Frames per second of video."),
     ] = 1.0
     start_seconds: Seconds = None
     end_seconds: Seconds = None

@@ -158,7 +158,7 @@ def _upload(args: FullPipelineArgs, call: Call) -> UploadReport:
 
 TOOL = ToolSpec(
     name="full_pipeline",
-    title="From pictures to a model",
+    title="Upload, label and train in one go",
     category=Category.WORKFLOWS,
     toolset="training",
     core=False,

@@ -63,7 +63,8 @@ TOOL = ToolSpec(
     category=Category.CREDITS,
     toolset="credits",
     description=(
-        "Use when you need to know how many credits can be spent now, before paid work or when the user asks."
+        "Use when you need to know how many credits are left to spend, before paid work or when the user "
+        "asks."
     ),
     args=GetCreditBalanceArgs,
     result=GetCreditBalanceResult,

@@ -25,29 +25,43 @@ from tintype_studio.studio import Studio
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
 
-SECRET_ARGUMENTS = frozenset(
+SECRET_WORDS = frozenset(
     {
-        "api_key",
         "apikey",
+        "apikeys",
         "authorization",
-        "confirm_token",
         "cursor",
-        "invite_token",
+        "key",
+        "keys",
+        "passwd",
         "password",
-        "request_state",
         "secret",
+        "secrets",
         "token",
+        "tokens",
     }
 )
+"""An argument with such a word at the end of its name holds a secret, whoever has thought of the name."""
+SECRET_ARGUMENTS = frozenset({"request_state"})
 SECRET_PREFIXES = ("pk_live_", "cft_", "invite_")
 SECRET_TEXT = re.compile(rf"({'|'.join(SECRET_PREFIXES)})[A-Za-z0-9_-]{{20,}}")
 """Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
-_NAMES = "|".join(sorted(SECRET_ARGUMENTS)).replace("_", "[_-]?")
 SECRET_MEMBER = re.compile(
-    rf"""(?i)(["'](?:{_NAMES})\\*["']\s*:\s*\\*["'])((?:\\u[0-9a-f]{{4}}|[^"'\\])+)"""
+    rf"""(?i)((?<![a-z])(?:api)?(?:{"|".join(sorted(SECRET_WORDS))})\b["'\\]*\s*[:=]\s*["'\\]*)"""
+    r"""((?:\\u[0-9a-f]{4}|[^"'\\])+)"""
 )
 """Secrets of others in such a text, which nobody may have finished or formed well."""
-SUSPECTS = tuple(word.encode() for word in (*SECRET_ARGUMENTS, *SECRET_PREFIXES))
+SUSPECTS = (
+    b"key",
+    b"token",
+    b"secret",
+    b"passw",
+    b"authorization",
+    b"cursor",
+    b"request_state",
+    b"cft_",
+    b"invite_",
+)
 MAX_BYTES = 4096
 """Of one call's arguments as JSON."""
 SHORT_BYTES = 1024
@@ -61,6 +75,7 @@ MARK_BYTES = 64
 ITEM_BYTES = 8
 """What an item takes at least: a comma, a colon and a value that says that it was cut."""
 CUT = "…"
+_NO_WORD = re.compile(r"[^a-z0-9]+")
 
 REFUSALS_A_MINUTE = 20
 """Rows of calls that were turned away at the entrance, for each key; callers without one count as one key."""
@@ -155,7 +170,7 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
         door=request.door,
         agent=printable(request.agent[:120]) if request.agent else None,
         tool=printable(request.tool[:80]),
-        arguments=redact(request.arguments) if entered else "{}",
+        arguments=redact(_kept(call)) if entered else "{}",
         outcome=code,
         replayed=outcome.replayed if outcome else False,
         credits=outcome.credits if outcome and not outcome.replayed else 0,
@@ -164,6 +179,20 @@ def _describe(call: RunningCall, code: str, outcome: Outcome | None, duration_us
         session=principal.session if principal else None,
         dry_run=bool(request.dry_run),
     )
+
+
+def _kept(call: RunningCall) -> Any:
+    """The arguments; of a tool that takes a secret only those that it knows, once they were found to fit.
+
+    Before, a secret may stand anywhere.
+    """
+    spec, arguments = call.known_spec, call.request.arguments
+    if spec is None or not spec.takes_secret or not isinstance(arguments, dict):
+        return arguments
+    fits = call.known_args is not None
+    return {
+        key: value if fits else "***" for key, value in arguments.items() if key in spec.args.model_fields
+    }
 
 
 def redact(arguments: Any) -> str:
@@ -269,4 +298,7 @@ def _text(text: str) -> str:
 
 
 def _is_secret(key: Any) -> bool:
-    return isinstance(key, str) and key.lower().replace("-", "_") in SECRET_ARGUMENTS
+    if not isinstance(key, str):
+        return False
+    name = _NO_WORD.sub("_", key.lower()).strip("_")
+    return name in SECRET_ARGUMENTS or name.rpartition("_")[2] in SECRET_WORDS
