@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from array import array
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.videos import HEIGHT, UNEVEN, WIDTH, number, overwritten, write
+from support.videos import HEIGHT, UNEVEN, WIDTH, clip, number, overwritten, write
 
-from tintype_studio.errors import InvalidInput, UnsupportedFormat
+from tintype_studio.errors import InvalidInput, NotFound, TooLarge, Unavailable, UnsupportedFormat
+from tintype_studio.identity.keys import Principal
+from tintype_studio.studio import Studio
+from tintype_studio.video import choice as choice_module
+from tintype_studio.video import probe as probe_module
+from tintype_studio.video import service
 from tintype_studio.video.choice import Span, choose
 from tintype_studio.video.frames import frames, take
 from tintype_studio.video.probe import probe
@@ -81,3 +90,108 @@ def test_an_earlier_frame_never_stands_for_a_damaged_one(
     assert {each.index for each in taken} - whole <= set(range(hole[1] + 1, 12 * (hole[1] // 12 + 1)))
     assert set(range(hole[0] - 2)) <= whole
     assert not whole & set(range(*hole))
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        Span(1e-300),
+        Span(1e-7),
+        Span(0.0),
+        Span(241.0),
+        Span(float("nan")),
+        Span(1.0, end_seconds=1e308),
+        Span(1.0, start_seconds=float("inf")),
+        Span(1.0, start_seconds=-1.0),
+    ],
+)
+def test_absurd_spans_are_refused(tmp_path: Path, span: Span) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        choose(str(clip(tmp_path)), span)
+    assert refused.value.code == "invalid_span"
+
+
+def test_the_ends_of_what_may_be_asked(tmp_path: Path) -> None:
+    path = str(clip(tmp_path))
+    assert len(choose(path, Span(0.001, 1e-320, 1e7)).frames) == 1
+    assert len(choose(path, Span(240.0)).frames) == 40
+
+
+def test_more_packets_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice_module, "MAX_PACKETS", 30)
+    monkeypatch.setattr(probe_module, "MAX_PACKETS", 30)
+    raw = str(clip(tmp_path, "a.h264"))  # tells neither length nor count
+    for deed in (lambda: probe(raw), lambda: choose(raw, Span(1.0))):
+        with pytest.raises(TooLarge) as refused:
+            deed()
+        assert refused.value.code == "too_many_frames"
+    # What tells its length and rate needs no counting, and a part of it may be taken.
+    told = str(clip(tmp_path, "a.mkv"))
+    assert probe(told).frame_count == pytest.approx(40, abs=2)
+    assert len(choose(told, Span(1.0, 0.0, 1.0)).frames) == 1
+
+
+def test_times_of_packets_take_eight_bytes_each(tmp_path: Path) -> None:
+    times = choice_module._in_order(array("q", [5, -3, 5, 2**40]))
+    assert (list(times), times.typecode) == ([-3, 5, 2**40], "q")
+    assert not choice_module._in_order(array("q"))
+
+
+class _Slow:
+    """Children that work on files named ``slow`` until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def call(self, _function: str, path: str, **_how: Any) -> str:
+        if "slow" in path:
+            self.begun.set()
+            assert self.go.wait(10)
+        return path
+
+
+def test_one_organizations_videos_hold_up_nobody_elses(
+    studio: Studio, owner: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = tmp_path / "slow.mp4", tmp_path / "quick.mp4"
+    slow.touch()
+    quick.touch()
+    children = _Slow()
+    monkeypatch.setattr(studio.videos, "_children", lambda: children)
+    thread = threading.Thread(target=lambda: studio.videos.probe(owner, local=str(slow)))
+    thread.start()
+    try:
+        assert children.begun.wait(10)
+        other = replace(owner, organization_uuid="another")
+        assert studio.videos.probe(other, local=str(quick)) == str(quick)
+        monkeypatch.setattr(service, "PROBE_SECONDS", 0.2)
+        with pytest.raises(Unavailable) as busy:
+            studio.videos.probe(owner, local=str(quick))
+        assert (busy.value.code, busy.value.retryable) == ("probes_busy", True)
+        with pytest.raises(ZeroDivisionError):  # who waits can be stopped
+            studio.videos.probe(owner, local=str(quick), check=lambda: 1 // 0)  # type: ignore[arg-type,return-value]
+    finally:
+        children.go.set()
+        thread.join(10)
+    assert studio.videos.probe(owner, local=str(quick)) == str(quick)
+
+
+def test_a_link_put_where_a_video_was_is_not_followed(
+    studio: Studio, owner: Principal, tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    judged = clip(inside)
+    clip(outside)
+    with studio.videos.open(owner, None, str(judged)) as opened:
+        assert opened == judged
+    judged.unlink()
+    judged.symlink_to(outside / judged.name)
+    with pytest.raises(NotFound), studio.videos.open(owner, None, str(judged)):
+        pass
+    judged.unlink()
+    inside.rmdir()
+    inside.symlink_to(outside)
+    with pytest.raises(NotFound), studio.videos.open(owner, None, str(judged)):
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tintype_server.http.limits import rate_headers, refusal_headers
-from tintype_server.http.oauth import ResourceServer
+from tintype_server.http.oauth import Access, ResourceServer, expired
 from tintype_server.mcp.caller import COUNTED_SCOPE
 from tintype_studio.errors import RateLimited, TintypeError
 from tintype_studio.identity.key_rows import KEY_PREFIX
@@ -23,14 +24,19 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.studio import Studio
 
 GRANTED_SCOPE = "tintype.granted"
-"""Set in the ASGI scope of a request whose access token was checked: the API key that it stands for."""
+"""Set in the ASGI scope of a request whose access token was checked: the ``Access`` that it gives."""
 
 
 def api_key_of(connection: HTTPConnection) -> str | None:
-    """``X-API-Key``, or the token of ``Authorization: Bearer``, or the key that this stands for."""
-    granted: str | None = connection.scope.get(GRANTED_SCOPE)
+    """``X-API-Key``, or the token of ``Authorization: Bearer``, or the key that this stands for.
+
+    Raises ``Unauthorized`` for a token that has expired since its request came: a stream ends with it.
+    """
+    granted: Access | None = connection.scope.get(GRANTED_SCOPE)
     if granted is not None:
-        return granted
+        if granted.expires <= time.time():
+            raise expired()
+        return granted.key
     key = connection.headers.get("x-api-key")
     if key:
         return key
@@ -76,7 +82,8 @@ class RequireKey:
         key = api_key_of(HTTPConnection(scope))
         try:
             if self._oauth is not None and key is not None and not key.startswith(KEY_PREFIX):
-                key = scope[GRANTED_SCOPE] = await self._granted(self._oauth, key)
+                granted = scope[GRANTED_SCOPE] = await self._granted(self._oauth, key)
+                key = granted.key
             principal = self._studio.keys.cached(key)
             if principal is None:
                 principal = await to_thread.run_sync(self._studio.keys.authenticate, key)
@@ -96,14 +103,14 @@ class RequireKey:
         except RateLimited as error:
             await send_json(send, error.status, error_body(error), refusal_headers(error))
 
-    async def _granted(self, oauth: ResourceServer, token: str) -> str:
-        """The API key that a token stands for. Callers without one must not take all threads by asking."""
+    async def _granted(self, oauth: ResourceServer, token: str) -> Access:
+        """What a token opens. Callers without one must not take all threads by asking."""
         known = oauth.cached(token)
         if known is not None:
             return known
         if self._asking is None:  # a limiter belongs to a running event loop
             self._asking = CapacityLimiter(MAX_TOKEN_CHECKS)
-        return await to_thread.run_sync(oauth.key_of, token, limiter=self._asking)
+        return await to_thread.run_sync(oauth.check, token, limiter=self._asking)
 
     async def _count(self, principal: Principal) -> None:
         limits = self._studio.rate_limits

@@ -10,8 +10,9 @@ import hashlib
 import math
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -20,13 +21,17 @@ from starlette.routing import Route
 
 from tintype_server.dispatch.running import log
 from tintype_server.settings import Settings
-from tintype_studio.errors import Forbidden, InvalidInput, TintypeError, Unauthorized, Unavailable
+from tintype_studio.errors import (
+    Forbidden,
+    InvalidInput,
+    RateLimited,
+    TintypeError,
+    Unauthorized,
+    Unavailable,
+)
 from tintype_studio.identity.grants import Grant, Grants
 from tintype_studio.identity.roles import Role
 from tintype_studio.studio import Studio
-
-if TYPE_CHECKING:
-    import httpx
 
 MCP_PATH = "/mcp"
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -46,12 +51,25 @@ JWKS_AGAIN_SECONDS = 10.0
 TIMEOUT_SECONDS = 10.0
 MAX_TOKEN = 16_384
 MAX_ANSWER_BYTES = 1 << 20
+MISSES_PER_SECOND = 10
+"""Tokens that turned out to be none, before no more are asked about: anybody can make up one."""
+TYPES = ("at+jwt", "application/at+jwt", "jwt")
+"""What a token may call itself, if it does; other tokens of the same server are for something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a checked token opens."""
+
+    key: str
+    expires: float
+    """Seconds since 1970 from which on it opens nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     until: float
-    key: str | None
+    access: Access | None
     refusal: TintypeError | None
 
 
@@ -74,17 +92,23 @@ class ResourceServer:
         self._fetching = threading.Lock()
         self._jwks: Any = None
         self._jwks_at = -math.inf
+        self._misses: deque[float] = deque(maxlen=MISSES_PER_SECOND)
 
-    def cached(self, token: str) -> str | None:
-        """The API key of a token that was checked a moment ago; never waits for anything."""
+    def cached(self, token: str) -> Access | None:
+        """What a token opens that was checked a moment ago; never waits for anything."""
         known = self._known.get(_digest(token))
-        return known.key if known is not None and known.until > time.monotonic() else None
+        return known.access if known is not None and known.until > time.monotonic() else None
 
     def key_of(self, token: str) -> str:
-        """The API key that a token stands for. Blocks.
+        """The API key that a token stands for. Blocks, and raises, as ``check`` does."""
+        return self.check(token).key
+
+    def check(self, token: str) -> Access:
+        """What a token opens. Blocks.
 
         Raises ``Unauthorized`` (``invalid_token``), ``Forbidden`` (``insufficient_scope``,
-        ``not_a_member``), and ``Unavailable`` when the authorization server does not answer.
+        ``email_not_verified``, and what ``Grants.key_of`` raises), ``RateLimited`` while too many tokens
+        are none, and ``Unavailable`` when the authorization server does not answer.
         """
         digest = _digest(token)
         known = self._known.get(digest)
@@ -94,12 +118,12 @@ class ResourceServer:
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()
                 self._known[digest] = known
-        if known.key is None:
+        if known.access is None:
             refusal = known.refusal or _invalid()
             raise type(refusal)(
                 refusal.message, code=refusal.code, fix=refusal.fix, details=dict(refusal.details)
             )
-        return known.key
+        return known.access
 
     def challenge(self, error: TintypeError, *, token_sent: bool) -> str:
         """The value of ``WWW-Authenticate``: where to get a token, and what was wrong with this one."""
@@ -133,8 +157,8 @@ class ResourceServer:
             key = self._grants.key_of(self._grant(claims))
         except (Unauthorized, Forbidden) as error:
             return _Known(now + REFUSED_SECONDS, None, error)
-        left = float(claims["exp"]) + LEEWAY_SECONDS - time.time()
-        return _Known(now + min(REMEMBERED_SECONDS, left), key, None)
+        access = Access(key, expires=float(claims["exp"]) + LEEWAY_SECONDS)
+        return _Known(now + min(REMEMBERED_SECONDS, access.expires - time.time()), access, None)
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN:
@@ -152,7 +176,7 @@ class ResourceServer:
         try:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
-            if algorithm not in ALGORITHMS:
+            if algorithm not in ALGORITHMS or str(header.get("typ", TYPES[0])).lower() not in TYPES:
                 raise _invalid()
             key = self._signing_key(header.get("kid"))
             claims: dict[str, Any] = jwt.decode(
@@ -167,11 +191,22 @@ class ResourceServer:
 
         settings = self._settings
         auth = httpx.BasicAuth(settings.oauth_client_id or "", settings.oauth_client_secret or "")
-        claims = self._ask(lambda http: http.post(url, data={"token": token}, auth=auth))
+        self._require_few_misses()
+        claims = self._ask("POST", url, data={"token": token}, auth=auth)
         if claims.get("active") is not True:
+            self._misses.append(time.monotonic())
             raise _invalid()
         # RFC 7662 leaves the issuer out where there is but one.
         return {"iss": self.issuer, **claims}
+
+    def _require_few_misses(self) -> None:
+        misses = list(self._misses)
+        if len(misses) == MISSES_PER_SECOND and time.monotonic() - misses[0] < 1.0:
+            raise RateLimited(
+                "Too many tokens that are none came in the last second; this one was not looked at.",
+                code="too_many_invalid_tokens",
+                details={"limit": MISSES_PER_SECOND, "retry_after": 1},
+            )
 
     def _require_ours(self, claims: dict[str, Any]) -> None:
         """Issuer, audience and times; the signature or the endpoint vouches for the rest."""
@@ -199,18 +234,26 @@ class ResourceServer:
                 code="insufficient_scope",
                 fix=f"Get a token with the scope {LEAST_SCOPE}, or more.",
             )
-        email = claims.get("email", claims.get("username"))
-        if not isinstance(email, str) or claims.get("email_verified", True) is not True:
+        email = claims.get("email")
+        if not isinstance(email, str) or claims.get("email_verified") is not True:
             raise Forbidden(
                 "The token says no verified e-mail address, by which its person could be known here.",
-                code="not_a_member",
-                fix="Have the authorization server put `email` into its access tokens.",
+                code="email_not_verified",
+                fix="Have the authorization server put `email` and `email_verified` into its access tokens.",
             )
         client = claims.get("client_id", claims.get("azp", ""))
         return Grant(self.issuer, claims["sub"], client if isinstance(client, str) else "", email, role)
 
     def _signing_key(self, kid: Any) -> Any:
-        with self._fetching:
+        found = self._find(kid)
+        if found is not None and time.monotonic() - self._jwks_at <= JWKS_SECONDS:
+            return found
+        # Only the first keys are waited for: what a stranger made up must not keep others waiting.
+        if not self._fetching.acquire(blocking=self._jwks is None):
+            if found is None:
+                raise _unanswered("its keys are being fetched")
+            return found
+        try:
             age = time.monotonic() - self._jwks_at
             found = self._find(kid)
             if age > JWKS_SECONDS or (found is None and age > JWKS_AGAIN_SECONDS):
@@ -221,6 +264,8 @@ class ResourceServer:
                     if found is None:  # the keys of before are better than none
                         raise
                 found = self._find(kid)
+        finally:
+            self._fetching.release()
         if found is None:
             raise _invalid() if self._jwks is not None else _unanswered("it did not answer just now")
         return found
@@ -234,7 +279,7 @@ class ResourceServer:
         import jwt
 
         url = self._settings.oauth_jwks_url or self._jwks_url()
-        answer = self._ask(lambda http: http.get(url))
+        answer = self._ask("GET", url)
         try:
             self._jwks = jwt.PyJWKSet.from_dict(answer)
         except (jwt.PyJWTError, TypeError, ValueError, AttributeError):
@@ -248,7 +293,7 @@ class ResourceServer:
             f"{self.issuer}/.well-known/openid-configuration",
         ):
             try:
-                answer = self._ask(lambda http, address=address: http.get(address))
+                answer = self._ask("GET", address)
             except Unavailable:
                 continue
             url = answer.get("jwks_uri")
@@ -257,12 +302,14 @@ class ResourceServer:
                 return url
         raise _unanswered("its metadata names no keys")
 
-    def _ask(self, send: Any) -> dict[str, Any]:
+    def _ask(self, method: str, url: str, **body: Any) -> dict[str, Any]:
         import httpx
 
+        if not _is_safe(url):  # the metadata may name any
+            raise _unanswered("it names an address that is not https")
         try:
             with httpx.Client(timeout=TIMEOUT_SECONDS) as http:
-                response: httpx.Response = send(http)
+                response = http.request(method, url, **body)
                 response.raise_for_status()
                 answer = response.json() if len(response.content) <= MAX_ANSWER_BYTES else None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -302,8 +349,12 @@ def _checked(settings: Settings) -> str:
 
 
 def _is_safe(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
 
 
 def _time(value: Any) -> float | None:
@@ -311,6 +362,11 @@ def _time(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
         return None
     return float(value)
+
+
+def expired() -> Unauthorized:
+    """The refusal of a token that was good when its request began."""
+    return _invalid()
 
 
 def _invalid() -> Unauthorized:

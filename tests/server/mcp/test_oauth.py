@@ -71,6 +71,7 @@ class Issuer:
             "exp": int(time.time()) + 300,
             "scope": "openid tintype:write",
             "email": "ada@example.com",
+            "email_verified": True,
             "client_id": "desktop",
         }
 

@@ -117,3 +117,32 @@ def test_refusals(rest: Rest, video: str, given: dict[str, Any], status: int, co
 def test_another_kind_of_job_is_no_extraction(rest: Rest) -> None:
     job = rest.runtime.studio.jobs.start(rest.owner, "verify_images", {"dataset": "roads"})
     assert rest.no("GET", f"/video/extract-frames/{job.id}") == (404, "job_not_found")
+
+
+@pytest.mark.parametrize(
+    "given", [{"fps": 1e-300}, {"sample_fps": 1e-7}, {"end_seconds": 1e308}, {"start_seconds": 2e7}]
+)
+def test_absurd_numbers_are_refused(rest: Rest, video: str, given: dict[str, float]) -> None:
+    body = {"gcs_path": video, "dataset_name": "roads", **given}
+    assert rest.client.post(f"{API}/video/extract-frames", json=body, headers=rest.headers).status_code == 422
+    named = {"fps": given.get("sample_fps", 1.0)} | {k: v for k, v in given.items() if k != "sample_fps"}
+    with pytest.raises(InvalidInput):
+        rest.runtime.call("extract_video_frames", {"upload_path": video, "dataset_name": "roads", **named})
+
+
+@pytest.mark.parametrize(
+    ("stem", "clean"),
+    [
+        ("a#b?c%d\\e", "a_b_c_d_e"),
+        ("  lead", "lead"),
+        ("tab\tline\nend\x7f", "tab_line_end_"),
+        ("   ", "video"),
+        ("\udcff", "_"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("x" * 250, "x" * 200),
+        ("ordinary name-1.2", "ordinary name-1.2"),
+    ],
+)
+def test_stems_that_images_may_carry(stem: str, clean: str) -> None:
+    assert clean_stem(stem) == clean
+    assert clean_name(f"{clean}_000000.jpg", "File name", max_length=255) == f"{clean}_000000.jpg"

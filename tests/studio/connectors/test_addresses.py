@@ -40,6 +40,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://cdn.example.com:8443/a.jpg",
         "https://v6.example.com/a.jpg",
         "https://93.184.215.14/a.jpg",
+        "https://[64:ff9b::5db8:d70e]/a.jpg",  # what names mean in networks without IPv4
         "https://darwin.example.com/api/v2/a.jpg",  # is not looked up: the operator has chosen it
     ],
 )
@@ -63,6 +64,17 @@ def test_public_https_and_the_providers_own_origin(url: str) -> None:
         "https://0.0.0.0/",
         "https://224.0.0.1/",
         "https://[fd00::1]/",
+        "https://[4000::1]/",  # not given out
+        "https://[3fff::1]/",
+        "https://[::93.184.215.14]/",  # IPv4 in forms that nothing routes
+        "https://[::ffff:0:5db8:d70e]/",
+        "https://[64:ff9b:1::5db8:d70e]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://[2002:7f00:1::]/",
+        "https://[2002:c000:9::]/",
+        "https://192.0.0.9/",
+        "https://192.0.0.171/",
+        "https://192.88.99.1/",
         "https://darwin.example.com@10.0.0.7/",
         "https://10.0.0.7@cdn.example.com/",
         "https://cdn.example.com:99999/",

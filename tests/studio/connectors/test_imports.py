@@ -380,6 +380,14 @@ def test_a_process_that_is_not_meant_does_not_begin(
         assert studio.jobs.get(owner, job.id).status is JobStatus.RUNNING
 
 
+def test_a_version_of_thousands_of_digits_is_none(provider: Provider) -> None:
+    told = [{"id": f"traffic/chess/{'9' * 5000}"}, {"id": "traffic/chess/2"}]
+    provider.rule("GET /traffic/chess$", answer({"versions": told}))
+    opened = Web("Roboflow", provider.url, {"Authorization": f"Bearer {KEY}"}, tries=1)
+    assert Roboflow(opened)._newest("traffic/chess") == 2
+    opened.close()
+
+
 def test_a_version_that_is_being_generated_is_waited_for(
     studio: Studio, owner: Principal, provider: Provider, done: Import
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,43 @@ def test_limits_of_size_also_unpacked(provider: Provider, asked: Web, tmp_path: 
     assert code(asked.image, "/bomb", 1_000_000) == "file_too_large"
     provider.rule("GET /broken", (200, {"content-encoding": "gzip"}, b"no gzip"))
     assert code(asked.image, "/broken", 100) == "connector_answer"
+
+
+@pytest.mark.parametrize("packing", ["gzip, gzip", "gzip,deflate", "br", "zstd", "deflate", "nonsense"])
+def test_no_packing_but_the_one_that_was_asked_for(provider: Provider, asked: Web, packing: str) -> None:
+    import gzip
+
+    inner = gzip.compress(bytes(50 << 20))
+    provider.rule("GET /a", (200, {"content-encoding": packing}, gzip.compress(inner)))
+    tracemalloc.start()
+    try:
+        assert code(asked.image, "/a", 1 << 20) == "connector_answer"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert provider.asked[-1][2]["accept-encoding"] == "gzip"
+
+
+def test_a_packed_answer_is_unpacked_up_to_the_limit_and_whole(provider: Provider, asked: Web) -> None:
+    import gzip
+
+    data = bytes(range(256)) * 10_000
+    packed = gzip.compress(data)
+    provider.rule("GET /a", *[(200, {"content-encoding": name}, packed) for name in ("gzip", "X-GZIP")])
+    assert asked.image("/a", len(data)) == data
+    assert asked.image("/a", len(data)) == data
+    provider.rule("GET /half", (200, {"content-encoding": "gzip"}, packed[:-20]))
+    assert code(asked.image, "/half", len(data)) == "connector_answer"
+    bomb = gzip.compress(bytes(100 << 20))
+    provider.rule("GET /bomb", (200, {"content-encoding": "gzip"}, bomb))
+    tracemalloc.start()
+    try:
+        assert code(asked.image, "/bomb", 1 << 20) == "file_too_large"
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    provider.rule("GET /plain", (200, {"content-encoding": "identity"}, b"plain"))
+    assert asked.image("/plain", 100) == b"plain"
 
 
 def test_a_post_is_sent_once(provider: Provider, asked: Web) -> None:

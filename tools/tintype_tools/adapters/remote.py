@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -263,6 +263,9 @@ def _refuse_what_is_not_offered(
             code="read_only",
             fix="Read instead, or ask the person who set up the agent.",
         )
+    if toolsets is not None and request.tool == "call_tool":  # the server does not know of the narrowing
+        inner = replace(request, tool=str(request.arguments.get("tool")))
+        _refuse_what_is_not_offered(server, toolsets, read_only, inner)
     if toolsets is not None and tool["toolset"] not in toolsets:
         raise Forbidden(
             f"The toolset {tool['toolset']!r} is not open to this toolkit.",
