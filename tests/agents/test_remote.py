@@ -24,6 +24,7 @@ from tintype_studio.errors import (
     Unauthorized,
     Unavailable,
 )
+from tintype_tools.adapters import remote
 from tintype_tools.toolkit import Toolkit
 
 
@@ -77,9 +78,34 @@ def test_narrowed_toolkits_refuse_what_they_do_not_show(place: Any, options: dic
         with pytest.raises(Forbidden) as raised:
             asyncio.run(toolkit.acall("list_datasets"))
         assert raised.value.code == "toolset_required"
+    with create_toolkit(api_key=place.key, toolsets=["discovery"], **where) as toolkit:
+        with pytest.raises(Forbidden) as raised:
+            toolkit.dispatch("call_tool", {"tool": "list_datasets"})
+        assert raised.value.code == "toolset_required"
     with pytest.raises(InvalidInput) as unknown:
         create_toolkit(api_key=place.key, toolsets=["cooking"], **where)
     assert unknown.value.code == "unknown_toolset"
+
+
+@pytest.mark.parametrize("options", [{"read_only": True}, {"toolsets": ["datasets"]}], ids=str)
+def test_a_narrowed_toolkit_calls_nothing_that_the_list_lacks(
+    place: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = remote._Server.load
+
+    def load_less(server: Any) -> None:
+        load(server)
+        del server.tools["create_dataset"]
+
+    monkeypatch.setattr(remote._Server, "load", load_less)
+    with create_toolkit(base_url=place.url, api_key=place.key, **options) as toolkit:
+        with pytest.raises(NotFound) as raised:
+            toolkit.dispatch("create_dataset", {"name": "never"})
+        assert raised.value.code == "unknown_tool"
+        with pytest.raises(NotFound):
+            asyncio.run(toolkit.acall("create_dataset", {"name": "never"}))
+    with create_toolkit(base_url=place.url, api_key=place.key) as toolkit:
+        assert "never" not in names_of(toolkit)
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
@@ -211,8 +237,6 @@ def test_a_passing_gateway_error_is_sat_out(far: Toolkit, bad: BadServer) -> Non
 def test_a_server_that_has_gone_is_named(
     far: Toolkit, bad: BadServer, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tintype_tools.adapters import remote
-
     monkeypatch.setattr(remote, "ATTEMPTS", 2)
     bad.troubles = ["dropped", "dropped"]
     with pytest.raises(Unavailable) as raised:

@@ -159,7 +159,7 @@ def test_its_judge_sees_a_broken_bundle(bundle: Path, tmp_path: Path) -> None:
 def test_the_bundle_needs_what_the_package_needs(bundle: Path, cli: Cli, tmp_path: Path) -> None:
     archive = zipfile.ZipFile(bundle)
     project = tomllib.loads(archive.read("pyproject.toml").decode())["project"]
-    for key in ("name", "version", "requires-python", "dependencies"):
+    for key in ("name", "version", "authors", "license", "keywords", "requires-python", "dependencies"):
         assert project[key] == PROJECT[key]
     names = archive.namelist()
     for floor in ("server", "tools", "studio"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -71,16 +72,59 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
+def ours(target: Path) -> dict[str, bytes]:
+    """Without the list of what was installed."""
+    return {name: data for name, data in files_of(target).items() if name != ".tintype.json"}
+
+
 def test_the_skill_goes_to_claude_code_and_replaces_an_older_one(cli: Cli, tmp_path: Path) -> None:
     told = cli.json("agents", "install-skill")
     target = tmp_path / "me" / ".claude" / "skills" / "tintype-cv"
     assert told == {"installed": True, "skill": "tintype-cv", "claude_code_path": str(target)}
-    assert files_of(target) == files_of(skill_path())
-    (target / "SKILL.md").write_text("older")
-    (target / "gone.md").write_text("older")
+    assert ours(target) == files_of(skill_path())
+    # As an older version left it.
+    digests = json.loads((target / ".tintype.json").read_text())
+    for name in ("SKILL.md", "gone.md"):
+        (target / name).write_text("older")
+        digests[name] = hashlib.sha256(b"older").hexdigest()
+    (target / ".tintype.json").write_text(json.dumps(digests))
     cli.ok("agents", "install-skill", "--target", "claude-code")
-    assert files_of(target) == files_of(skill_path())
+    assert ours(target) == files_of(skill_path())
     assert [path.name for path in target.parent.iterdir()] == ["tintype-cv"]
+
+
+@pytest.mark.parametrize("told", ["", "no JSON", "[]"], ids=["of before", "broken", "other"])
+def test_what_somebody_put_into_the_skill_or_changed_there_is_kept(
+    cli: Cli, tmp_path: Path, told: str
+) -> None:
+    cli.ok("agents", "install-skill")
+    target = tmp_path / "me" / ".claude" / "skills" / "tintype-cv"
+    if told:
+        (target / ".tintype.json").write_text(told)
+    (target / "notes").mkdir()
+    (target / "notes" / "mine.md").write_text("mine")
+    (target / "mine.md").symlink_to("notes/mine.md")
+    for text in ("changed", "changed again"):
+        (target / "SKILL.md").write_text(text)
+        cli.ok("agents", "install-skill")
+    kept = {"notes/mine.md": b"mine", "mine.md": b"mine"}
+    kept |= {"SKILL.md.bak": b"changed", "SKILL.md.bak2": b"changed again"}
+    assert ours(target) == files_of(skill_path()) | kept
+    assert (target / "mine.md").is_symlink()
+    cli.ok("agents", "install-skill")
+    assert ours(target) == files_of(skill_path()) | kept
+
+
+def test_a_zip_of_somebody_else_is_not_replaced(cli: Cli) -> None:
+    target = Path("tintype-cv.zip")
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("tintype-cv/thesis.tex", "years")
+    theirs = target.read_bytes()
+    cli.refused("not_a_skill", "agents", "install-skill", "--target", "claude-ai")
+    assert target.read_bytes() == theirs
+    target.write_bytes(b"no zip")
+    cli.refused("not_a_skill", "agents", "install-skill", "--target", "claude-ai")
+    assert target.read_bytes() == b"no zip"
 
 
 def test_the_skill_goes_into_a_zip_for_claude_ai(cli: Cli) -> None:

@@ -118,9 +118,12 @@ def test_the_ends_of_what_may_be_asked(tmp_path: Path) -> None:
 
 
 def test_more_packets_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = clip(tmp_path, "a.h264")  # tells neither length nor count
+    info = probe(str(bare))
+    assert (info.frame_count, info.duration_seconds) == (40, pytest.approx(40 / info.native_fps))
     monkeypatch.setattr(choice_module, "MAX_PACKETS", 30)
     monkeypatch.setattr(probe_module, "MAX_PACKETS", 30)
-    raw = str(clip(tmp_path, "a.h264"))  # tells neither length nor count
+    raw = str(bare)
     for deed in (lambda: probe(raw), lambda: choose(raw, Span(1.0))):
         with pytest.raises(TooLarge) as refused:
             deed()

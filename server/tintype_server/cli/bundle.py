@@ -126,7 +126,7 @@ def _folder(package: str) -> Path:
 def _pyproject() -> str:
     # A JSON string or array of strings is TOML as well.
     about = _project()
-    kept = ("name", "version", "description", "requires-python", "dependencies")
+    kept = ("name", "version", "description", "license", "keywords", "requires-python", "dependencies")
     lines = [
         "[build-system]",
         'requires = ["hatchling>=1.27"]',
@@ -134,6 +134,7 @@ def _pyproject() -> str:
         "",
         "[project]",
         *(f"{key} = {json.dumps(about[key])}" for key in kept),
+        f"authors = [{{ name = {json.dumps(about['authors'][0]['name'])} }}]",
         "",
         "[project.scripts]",
         'tintype = "tintype_server.cli.main:main"',

@@ -28,9 +28,13 @@ class ToolGroup(click.Group):
         for tool in load_snapshot()["tools"]:
             if tool["name"] == cmd_name:
                 return _tool_command(tool)
-        return _tool_command(
+        unknown = _tool_command(
             {"name": cmd_name, "description": "Unknown tool.", "input_schema": {"properties": {}}}
         )
+        unknown.add_help_option = False
+        own = {"ignore_unknown_options": True, "allow_extra_args": True}
+        unknown.context_settings = {**unknown.context_settings, **own}
+        return unknown
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names and titles."""

@@ -20,9 +20,12 @@ def command() -> None:
 @command.command("export")
 def export() -> None:
     """Write them from the tools' code."""
-    for path, text in _current().items():
+    files = _current()
+    for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    # All are written before a reader that hangs up can end this.
+    for path, text in files.items():
         click.echo(f"wrote {_name(path)}: {len(text):,} characters")
 
 

@@ -90,7 +90,9 @@ def _copy(folder: Path) -> Path:
 def _keep(old: Path, new: Path) -> None:
     """Copy into ``new`` what somebody put into ``old`` or changed there."""
     ours = _installed(old)
-    for name, file in _files(old):
+    shipped = {name for name, _ in _files(new)}
+    # First what is only theirs, so that no changed file takes one of those names.
+    for name, file in sorted(_files(old), key=lambda each: (each[0] in shipped, each)):
         if name == INSTALLED or (name in ours and not file.is_symlink() and ours[name] == _digest(file)):
             continue
         copy = new / name

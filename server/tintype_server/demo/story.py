@@ -77,11 +77,12 @@ class Story:
         await self._refused_role()
         await self._refused_spend()
         await self._cut_list()
+        signs = "  signs/   the drawn pictures that the model learned from\n"
         self._console.print(
             f"\n[bold green]Done.[/] Results: {_shown(self._out)}\n"
             "  previews/   what the agent saw\n"
             "  demo-coco.zip, demo-yolo.zip   the labelled dataset, ready to train on\n"
-            "  signs/   the drawn pictures that the model learned from\n"
+            f"{signs if (self._out / 'signs').is_dir() else ''}"
             "  home/   the workspace (database and blobs)\n"
             "Next: add the server to your agent's host; the README has the snippets."
         )

@@ -99,7 +99,13 @@ class Builder:
                 code="storage_failed",
                 fix="Ask the operator to free disk space, then create the export again.",
             ) from error
-        return Built(sha256, size, summary.images, summary.annotations, list(summary.notes))
+        notes = list(summary.notes)
+        if not summary.images and dataset.image_count:
+            notes.append(
+                f"The export is empty: none of the {dataset.image_count:,} images has the wanted status "
+                "(complete, unless status_filter says otherwise)."
+            )
+        return Built(sha256, size, summary.images, summary.annotations, notes)
 
     def _items(
         self, dataset: Dataset, options: ExportOptions, wanted: set[str] | None

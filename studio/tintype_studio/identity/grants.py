@@ -56,8 +56,8 @@ class Grants:
         role, and the narrowest of the limits of the member's other keys.
 
         Raises ``Forbidden``: ``not_a_member``; ``other_subject`` where another account had the address
-        before; ``oauth_key_revoked`` while one of the member's keys for tokens is revoked or expired, whatever
-        client it was for, and ``keys_expired`` for a member all of whose keys are.
+        before; ``oauth_key_revoked`` while one of the member's keys for tokens is revoked or expired,
+        whatever client it was for; and ``keys_expired`` for a member all of whose keys are.
         """
         with self._db.read() as connection:
             member, secret = self._find(connection, grant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -51,13 +52,14 @@ def probe(path: str) -> VideoInfo:
         count = stream.frames
         if not duration or not rate or (not count and os.stat(file).st_size <= COUNTED_BYTES):  # noqa: PTH116
             try:
-                counted, seconds = _counted(container, stream)
+                counted, seconds = _counted(file)
             except TooLarge:
                 if not duration or not rate:
                     raise
             else:
                 duration, count = duration or seconds, count or counted
                 rate = rate or (Fraction(counted) / seconds if seconds else Fraction(1))
+                duration = duration or count / rate
         if not count:
             count = max(1, round(duration * rate))
         return VideoInfo(
@@ -97,24 +99,23 @@ def _rate(stream: VideoStream) -> Fraction:
     return Fraction(0)
 
 
-def _counted(container: InputContainer, stream: VideoStream) -> tuple[int, Fraction]:
+def _counted(file: Path) -> tuple[int, Fraction]:
     """Frames, and the seconds that they take, by reading all packets without decoding them."""
     import av
 
     count, first, end = 0, None, 0
-    container.seek(0)
-    try:
-        for read, packet in enumerate(container.demux(stream)):
-            if read >= MAX_PACKETS:
-                raise too_many_packets()
-            if not packet.size or packet.is_discard:
-                continue
-            count += 1
-            at = packet.pts if packet.pts is not None else packet.dts
-            if at is not None:
-                first = at if first is None else min(first, at)
-                end = max(end, at + (packet.duration or 0))
-    except av.FFmpegError:  # what is readable counts
-        pass
-    base = Fraction(stream.time_base) if stream.time_base else Fraction(0)
+    # Opened again: what holds bare pictures cannot be wound back.
+    with open_video(file) as (container, stream):
+        with suppress(av.FFmpegError):  # what is readable counts
+            for read, packet in enumerate(container.demux(stream)):
+                if read >= MAX_PACKETS:
+                    raise too_many_packets()
+                if not packet.size or packet.is_discard:
+                    continue
+                count += 1
+                at = packet.pts if packet.pts is not None else packet.dts
+                if at is not None:
+                    first = at if first is None else min(first, at)
+                    end = max(end, at + (packet.duration or 0))
+        base = Fraction(stream.time_base) if stream.time_base else Fraction(0)
     return count, (end - first) * base if first is not None else Fraction(0)

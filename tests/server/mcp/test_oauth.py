@@ -7,9 +7,10 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,14 +18,19 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.requests import HTTPConnection
 from support.doors import serve, stop
 from support.people import join
 
 from tintype_server.http import oauth
+from tintype_server.http.credentials import GRANTED_SCOPE, api_key_of
 from tintype_server.http.oauth import ResourceServer
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
-from tintype_studio.errors import InvalidInput, Unavailable
+from tintype_studio import clock
+from tintype_studio.errors import Conflict, Forbidden, InvalidInput, TintypeError, Unauthorized, Unavailable
+from tintype_studio.identity.grants import MAX_KEYS
+from tintype_studio.identity.key_rows import act
 from tintype_studio.identity.roles import Role
 from tintype_studio.studio import Studio
 
@@ -52,16 +58,28 @@ class Issuer:
     named: str | None = None
     """What its metadata calls it; None for its address."""
     broken: bool = False
+    keys_at: str = ""
+    """Where its metadata says its keys are; empty for where they are."""
+    email: str = ""
+    """Of the member that its tokens are for."""
 
     def jwks(self) -> dict[str, Any]:
         shown = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.key.public_key()))
         return {"keys": [{**shown, "kid": "k1", "use": "sig", "alg": "ES256"}]}
 
-    def token(self, *, kid: str = "k1", key: Any = None, algorithm: str = "ES256", **claims: Any) -> str:
+    def token(
+        self,
+        *,
+        kid: str = "k1",
+        key: Any = None,
+        algorithm: str = "ES256",
+        typ: str | None = "JWT",
+        **claims: Any,
+    ) -> str:
         whole = {**self.claims(), **claims}
         whole = {name: value for name, value in whole.items() if value is not None}
         signer = None if key is NOBODY else key or self.key
-        return jwt.encode(whole, signer, algorithm=algorithm, headers={"kid": kid})
+        return jwt.encode(whole, signer, algorithm=algorithm, headers={"kid": kid, "typ": typ})
 
     def claims(self) -> dict[str, Any]:
         return {
@@ -70,15 +88,18 @@ class Issuer:
             "aud": AUDIENCE,
             "exp": int(time.time()) + 300,
             "scope": "openid tintype:write",
-            "email": "ada@example.com",
+            "email": self.email,
             "email_verified": True,
             "client_id": "desktop",
         }
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    told = Issuer()
+def issuer(studio: Studio, base: Path) -> Iterator[Issuer]:
+    """With a member of its own, an admin: members are pinned to whose tokens they came with first."""
+    owner = studio.keys.authenticate(_owner_key(base))
+    told = Issuer(email=f"{clock.new_id()}@example.com")
+    member = join(studio, owner, Role.ADMIN, told.email)
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -96,7 +117,9 @@ def issuer() -> Iterator[Issuer]:
             if told.broken:
                 self.answer(500, {})
             elif self.path == "/.well-known/openid-configuration":
-                self.answer(200, {"issuer": told.named or told.url, "jwks_uri": f"{told.url}/keys"})
+                self.answer(
+                    200, {"issuer": told.named or told.url, "jwks_uri": told.keys_at or f"{told.url}/keys"}
+                )
             elif self.path == "/keys":
                 self.answer(200, told.jwks())
             else:
@@ -118,6 +141,7 @@ def issuer() -> Iterator[Issuer]:
     yield told
     server.shutdown()
     server.server_close()
+    studio.organizations.remove_member(owner, member.member_id)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +152,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def studio(base: Path) -> Iterator[Studio]:
     opened = open_studio(Settings(home=base / "home"))
-    owner = opened.keys.authenticate(_owner_key(base))
-    join(opened, owner, Role.ADMIN, "ada@example.com")
     yield opened
     opened.close()
 
@@ -182,14 +204,133 @@ def test_the_same_person_and_client_have_one_key_in_every_process(
     assert len(keys_of_tokens(studio, base) - before) == 2
 
 
-def test_a_revoked_key_and_a_removed_member_stay_out(studio: Studio, issuer: Issuer, base: Path) -> None:
-    judge = checker(studio, issuer, base)
-    key = judge.key_of(issuer.token(sub="leaver"))
+def test_whose_key_was_revoked_stays_out_with_any_client_until_let_in_again(
+    studio: Studio, issuer: Issuer, base: Path
+) -> None:
+    key = checker(studio, issuer, base).key_of(issuer.token())
+    checker(studio, issuer, base).key_of(issuer.token(client_id="second"))
     owner = studio.keys.authenticate(_owner_key(base))
-    studio.keys.revoke(owner, prefix=studio.keys.authenticate(key).key_uuid)
-    assert judge.key_of(issuer.token(sub="leaver", exp=int(time.time()) + 500)) == key
-    with pytest.raises(Exception, match="revoked"):
+    prefix = studio.keys.authenticate(key).key_uuid
+    studio.keys.revoke(owner, prefix=prefix)
+    for change in ({}, {"client_id": "second"}, {"client_id": "third"}, {"scope": "tintype:admin"}):
+        with pytest.raises(Forbidden) as caught:
+            checker(studio, issuer, base).key_of(issuer.token(**change))
+        assert caught.value.code == "oauth_key_revoked"
+        assert "tintype keys update" in caught.value.fix
+    with pytest.raises(Unauthorized):
         studio.keys.authenticate(key)
+    studio.keys.update(owner, prefix, is_active=True)
+    assert checker(studio, issuer, base).key_of(issuer.token()) == key
+    studio.keys.update(owner, prefix, expires_at=clock.now() + timedelta(milliseconds=20))
+    time.sleep(0.05)
+    with pytest.raises(Forbidden):
+        checker(studio, issuer, base).key_of(issuer.token(client_id="fourth"))
+
+
+def test_an_address_belongs_to_the_account_that_came_with_it_first(
+    studio: Studio, issuer: Issuer, base: Path
+) -> None:
+    judge, before = checker(studio, issuer, base), keys_of_tokens(studio, base)
+    judge.key_of(issuer.token())
+    with pytest.raises(Forbidden) as caught:
+        judge.key_of(issuer.token(sub="mallory", scope="tintype:admin"))
+    assert caught.value.code == "other_subject"
+    assert judge.key_of(issuer.token(client_id="other"))
+    assert len(keys_of_tokens(studio, base) - before) == 2
+
+
+def test_a_new_key_is_as_narrow_as_the_narrowest_of_the_member(
+    studio: Studio, issuer: Issuer, base: Path
+) -> None:
+    owner = studio.keys.authenticate(_owner_key(base))
+    mine = studio.keys.list(owner)[-1]
+    assert mine.user_email == issuer.email
+    studio.keys.update(owner, mine.id, toolsets=["datasets", "models"], rate_limit=10, credit_cap=5)
+    studio.keys.create(
+        owner, name="two", role="member", user_id=mine.user_id, toolsets=["datasets"], confirm_by="human"
+    )
+    made = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token()))
+    assert (made.toolsets, made.rate_limit, made.confirm_by) == (frozenset({"datasets"}), 10, "human")
+    shown = studio.keys.get(owner, prefix=made.key_uuid)
+    assert (shown.credit_cap, shown.daily_credit_cap, shown.expires_at) == (0, None, None)
+    # Neither another client nor having lost the keys gives more.
+    studio.keys.update(owner, made.key_uuid, rate_limit=7)
+    second = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token(client_id="b")))
+    assert (second.toolsets, second.rate_limit) == (frozenset({"datasets"}), 7)
+
+
+def test_lost_keys_leave_their_limits_and_expired_ones_open_nothing(
+    studio: Studio, issuer: Issuer, base: Path
+) -> None:
+    owner = studio.keys.authenticate(_owner_key(base))
+    mine = studio.keys.list(owner)[-1]
+    studio.keys.update(owner, mine.id, rate_limit=10, expires_at=clock.now() + timedelta(milliseconds=20))
+    time.sleep(0.05)
+    with pytest.raises(Forbidden) as caught:
+        checker(studio, issuer, base).key_of(issuer.token())
+    assert caught.value.code == "keys_expired"
+    studio.keys.update(owner, mine.id, expires_at=None)
+    studio.keys.revoke(owner, prefix=mine.id)
+    made = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token()))
+    assert made.rate_limit == 10
+
+
+def test_a_member_has_few_keys_however_many_clients(studio: Studio, issuer: Issuer, base: Path) -> None:
+    judge, before = checker(studio, issuer, base), keys_of_tokens(studio, base)
+    keys = [judge.key_of(issuer.token(client_id=f"n{n}")) for n in range(12)]
+    assert len(set(keys)) == len(keys_of_tokens(studio, base) - before) == MAX_KEYS
+    assert len(set(keys[MAX_KEYS - 1 :])) == 1
+    assert studio.keys.authenticate(keys[-1]).key_name == "OAuth: other clients"
+    assert checker(studio, issuer, base).key_of(issuer.token(client_id="n0")) == keys[0]
+
+
+def test_keys_of_tokens_do_not_count_as_the_last_owner_key(issuer: Issuer, tmp_path: Path) -> None:
+    studio = open_studio(Settings(home=tmp_path / "home"))
+    try:
+        owner = studio.keys.authenticate(_owner_key(tmp_path))
+        boss = join(studio, owner, Role.OWNER, "boss@example.com")
+        studio.keys.revoke(owner, prefix=studio.keys.authenticate(boss.api_key).key_uuid)
+        token = issuer.token(email="boss@example.com", scope="tintype:admin")
+        by_token = studio.keys.authenticate(checker(studio, issuer, tmp_path).key_of(token))
+        assert by_token.role == "owner"
+        with pytest.raises(Conflict) as caught:
+            studio.keys.revoke(by_token, prefix=owner.key_uuid)
+        assert caught.value.code == "last_owner_key"
+        assert not studio.keys.revoke(owner, prefix=by_token.key_uuid).is_active
+    finally:
+        studio.close()
+
+
+def test_each_call_acts_in_the_lower_of_scope_and_key(studio: Studio, issuer: Issuer, base: Path) -> None:
+    owner = studio.keys.authenticate(_owner_key(base))
+    judge = checker(studio, issuer, base)
+    reader, admin = (judge.key_of(issuer.token(scope=f"tintype:{scope}")) for scope in ("read", "admin"))
+    acting = studio.keys.authenticate(admin)
+    assert (studio.keys.authenticate(reader).role, acting.role) == ("viewer", "admin")
+    assert studio.keys.authenticate(reader).key_uuid == acting.key_uuid
+    # What reads the key anew to change something sees the lower role as well.
+    with studio.database.write() as connection, pytest.raises(Forbidden):
+        act(connection, studio.keys.authenticate(reader), "keys.create")
+    studio.keys.update(owner, acting.key_uuid, role="member")
+    assert studio.keys.authenticate(admin).role == "member"
+    assert studio.keys.authenticate(reader).role == "viewer"
+    with pytest.raises(Unauthorized):
+        studio.keys.authenticate(admin.replace(":owner", ":king"))
+
+
+def test_a_member_who_is_promoted_again_acts_so_again(studio: Studio, issuer: Issuer, base: Path) -> None:
+    owner = studio.keys.authenticate(_owner_key(base))
+    member = studio.organizations.list_members(owner)[-1]
+    key = checker(studio, issuer, base).key_of(issuer.token(scope="tintype:admin"))
+    seen = []
+    for role in ("viewer", "admin", "member"):
+        studio.organizations.update_member_role(owner, member.id, role)
+        seen.append(studio.keys.authenticate(key).role.value)
+    assert seen == ["viewer", "admin", "member"]
+    # An admin who has narrowed the key meant the key.
+    studio.keys.update(owner, studio.keys.authenticate(key).key_uuid, role="viewer")
+    studio.organizations.update_member_role(owner, member.id, "admin")
+    assert studio.keys.authenticate(key).role == "viewer"
 
 
 def test_a_removed_member_stays_out_until_invited_again(studio: Studio, issuer: Issuer, base: Path) -> None:
@@ -234,9 +375,13 @@ FOREIGN = ec.generate_private_key(ec.SECP256R1())
         ({"scope": "tintype:reading"}, "insufficient_scope"),
         ({"email": "nobody@example.com"}, "not_a_member"),
         ({"email": "not an address"}, "not_a_member"),
-        ({"email": None}, "not_a_member"),
-        ({"email_verified": False}, "not_a_member"),
-        ({"email_verified": "false"}, "not_a_member"),
+        ({"email": None}, "email_not_verified"),
+        ({"email": None, "username": "somebody@example.com"}, "email_not_verified"),
+        ({"email_verified": None}, "email_not_verified"),
+        ({"email_verified": False}, "email_not_verified"),
+        ({"email_verified": "true"}, "email_not_verified"),
+        ({"typ": "logout+jwt"}, "invalid_token"),
+        ({"typ": "secevent+jwt"}, "invalid_token"),
     ],
 )
 def test_a_token_that_is_not_ours_opens_nothing(
@@ -305,6 +450,97 @@ def test_unknown_keys_are_not_looked_for_all_the_time(
         judge.key_of(issuer.token(kid="still unknown"))
     assert issuer.asked.count("/keys") == 2
     assert judge.key_of(issuer.token())
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "JWT", "AT+JWT", None])
+def test_access_tokens_name_their_type_or_none(
+    studio: Studio, issuer: Issuer, base: Path, typ: str | None
+) -> None:
+    assert checker(studio, issuer, base).key_of(issuer.token(typ=typ))
+
+
+def test_known_keys_do_not_wait_for_a_search_of_unknown_ones(
+    studio: Studio, issuer: Issuer, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = checker(studio, issuer, base)
+    judge.key_of(issuer.token())
+    monkeypatch.setattr(oauth, "JWKS_AGAIN_SECONDS", 0.0)
+    searching, done, fetch = Event(), Event(), judge._fetch_jwks
+
+    def slowly() -> None:
+        searching.set()
+        assert done.wait(20)
+        fetch()
+
+    monkeypatch.setattr(judge, "_fetch_jwks", slowly)
+    told: list[str] = []
+
+    def stranger() -> None:
+        try:
+            judge.key_of(issuer.token(kid="made up"))
+        except Unauthorized as error:
+            told.append(error.code)
+
+    waiting = Thread(target=stranger)
+    waiting.start()
+    assert searching.wait(20)
+    try:
+        assert judge.key_of(issuer.token(client_id="meanwhile"))
+        with pytest.raises(Unavailable):  # nor does a second stranger take a thread
+            judge.key_of(issuer.token(kid="made up, too"))
+        monkeypatch.setattr(oauth, "JWKS_SECONDS", 0.0)
+        assert judge.key_of(issuer.token(client_id="meanwhile", jti="old keys are better than none"))
+    finally:
+        done.set()
+        waiting.join(20)
+    assert told == ["invalid_token"]
+
+
+def test_made_up_tokens_are_not_all_asked_about(
+    studio: Studio, issuer: Issuer, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = checker(
+        studio,
+        issuer,
+        base,
+        oauth_introspection_url=f"{issuer.url}/ask",
+        oauth_client_id="tintype",
+        oauth_client_secret="hush",
+    )
+    issuer.opaque["good"] = {**issuer.claims(), "active": True}
+    now = [1000.0]
+    monkeypatch.setattr(oauth.time, "monotonic", lambda: now[0])
+    codes: list[str] = []
+    for n in range(50):
+        with pytest.raises(TintypeError) as caught:
+            judge.key_of(f"random {n}")
+        codes.append(caught.value.code)
+    most = oauth.MISSES_PER_SECOND
+    assert codes == ["invalid_token"] * most + ["too_many_invalid_tokens"] * (50 - most)
+    assert issuer.asked.count("/ask") == most
+    now[0] += 1.0
+    assert judge.key_of("good")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.2:1/keys", "http://10.0.0.1/keys", "file:///etc/passwd", "ftp://localhost/k", ""],
+)
+def test_metadata_does_not_send_us_anywhere(studio: Studio, issuer: Issuer, base: Path, address: str) -> None:
+    issuer.keys_at = address or "http://[::1"
+    with pytest.raises(Unavailable) as caught:
+        checker(studio, issuer, base).key_of(issuer.token())
+    assert "not https" in caught.value.message
+
+
+def test_a_stream_ends_when_its_token_expires(studio: Studio, issuer: Issuer, base: Path) -> None:
+    token = issuer.token(exp=int(time.time() - oauth.LEEWAY_SECONDS) + 2)
+    access = checker(studio, issuer, base).check(token)
+    request = HTTPConnection({"type": "http", "headers": [], GRANTED_SCOPE: access})
+    assert api_key_of(request) == access.key
+    time.sleep(max(0.0, access.expires - time.time()) + 0.01)
+    with pytest.raises(Unauthorized):
+        api_key_of(request)
 
 
 def test_a_dead_authorization_server_is_told_and_asked_seldom(

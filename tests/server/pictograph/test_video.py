@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ from support.videos import clip
 
 from tintype_server.pictograph.video import VideoExtractionJob, VideoMetadata
 from tintype_studio.jobs.pool import Pool
+from tintype_studio.names import clean_name
+from tintype_tools.local_files import LocalFiles
+from tintype_tools.video_shapes import Source, VideoArgs, clean_stem
 
 
 @pytest.fixture
@@ -120,14 +124,17 @@ def test_another_kind_of_job_is_no_extraction(rest: Rest) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"fps": 1e-300}, {"sample_fps": 1e-7}, {"end_seconds": 1e308}, {"start_seconds": 2e7}]
+    "given", [{"fps": 1e-300}, {"fps": 1e-7}, {"end_seconds": 1e308}, {"start_seconds": 2e7}]
 )
 def test_absurd_numbers_are_refused(rest: Rest, video: str, given: dict[str, float]) -> None:
-    body = {"gcs_path": video, "dataset_name": "roads", **given}
-    assert rest.client.post(f"{API}/video/extract-frames", json=body, headers=rest.headers).status_code == 422
-    named = {"fps": given.get("sample_fps", 1.0)} | {k: v for k, v in given.items() if k != "sample_fps"}
-    with pytest.raises(InvalidInput):
-        rest.runtime.call("extract_video_frames", {"upload_path": video, "dataset_name": "roads", **named})
+    wire = {"gcs_path": video, "dataset_name": "roads"} | given
+    assert rest.no("POST", "/video/extract-frames", json=wire) == (422, "invalid_arguments")
+    if "fps" in given:
+        wire = {"gcs_path": video, "dataset_name": "roads", "sample_fps": given["fps"]}
+        assert rest.no("POST", "/video/extract-frames", json=wire) == (422, "invalid_arguments")
+    named = {"upload_path": video, "dataset_name": "roads"} | given
+    refused = rest.no("POST", "/_dispatch/extract_video_frames", json=named)
+    assert refused == (422, "invalid_arguments")
 
 
 @pytest.mark.parametrize(
@@ -146,3 +153,10 @@ def test_absurd_numbers_are_refused(rest: Rest, video: str, given: dict[str, flo
 def test_stems_that_images_may_carry(stem: str, clean: str) -> None:
     assert clean_stem(stem) == clean
     assert clean_name(f"{clean}_000000.jpg", "File name", max_length=255) == f"{clean}_000000.jpg"
+
+
+def test_a_file_of_any_name_gives_frames_a_name(tmp_path: Path) -> None:
+    (tmp_path / "50% #1.mp4").touch()
+    call: Any = SimpleNamespace(files=LocalFiles.under(tmp_path, base=tmp_path))
+    source = VideoArgs(local_path="50% #1.mp4").source(call)
+    assert source == Source(None, str(tmp_path / "50% #1.mp4"), "50_ _1")

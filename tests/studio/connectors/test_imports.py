@@ -10,6 +10,8 @@ from support.pictures import jpeg
 from support.providers import KEY, TEAM, Provider, answer, box, polygon
 
 from tintype_studio.connectors.progress import progress_of
+from tintype_studio.connectors.roboflow import Roboflow
+from tintype_studio.connectors.web import Web
 from tintype_studio.errors import TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.executor import Executor

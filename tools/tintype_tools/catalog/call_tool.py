@@ -14,8 +14,8 @@ from tintype_tools.shapes import JsonArguments, parse_arguments
 from tintype_tools.snapshot import load_snapshot
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
-NOT_INSIDE = frozenset({"call_tool", "confirm_call", "preview_call"})
-"""They are listed, or make calls themselves."""
+NOT_INSIDE = frozenset({"call_tool", "confirm_call"})
+"""They are listed, and make calls themselves."""
 
 
 class CallToolArgs(Args):
