@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tintype_studio import clock
-from tintype_studio.errors import Forbidden, InvalidInput, NotFound, TooLarge
+from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge, Unavailable
 from tintype_studio.identity.keys import Principal
+from tintype_studio.storage import uploads as module
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.uploads import KEEP, PART, Slot, UploadKind, Uploads
 from tintype_studio.studio import Studio
@@ -178,3 +181,61 @@ def test_a_blob_outlives_the_sweep(studio: Studio, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(clock, "now", lambda: later)
     studio.uploads.sweep(now=True)
     assert studio.blobs.get(digest) == b"kept"
+
+
+def test_what_waits_of_one_organization_is_limited(
+    uploads: Uploads, owner: Principal, stranger: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 3 * PART)
+    first, second, late = (uploads.issue(owner, "a.mp4", UploadKind.VIDEO) for _ in range(3))
+    put(uploads, first.token, bytes(2 * PART))
+    put(uploads, second.token, bytes(PART))
+    for deed in (
+        lambda: uploads.issue(owner, "b.mp4", UploadKind.VIDEO),
+        lambda: put(uploads, late.token, bytes(PART)),
+    ):
+        with pytest.raises(Conflict) as refused:
+            deed()
+        assert refused.value.code == "uploads_full"
+    assert len(everything(uploads)) == 2
+    theirs = uploads.issue(stranger, "b.mp4", UploadKind.VIDEO)
+    assert put(uploads, theirs.token, bytes(PART)) == PART
+    uploads.discard(owner, first.path)
+    assert put(uploads, late.token, bytes(PART)) == PART
+
+
+def test_files_that_come_in_together_are_counted(
+    studio: Studio, owner: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = Uploads(Blobs(str(tmp_path / "elsewhere")), studio.signer, tmp_path)
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 3 * PART)
+    monkeypatch.setattr(module, "CHECKED_BYTES", PART)
+    tokens = [uploads.issue(owner, "a.mp4", UploadKind.VIDEO).token for _ in range(4)]
+
+    async def slowly() -> AsyncIterator[bytes]:
+        async for piece in in_pieces(bytes(5 * PART)):
+            await asyncio.sleep(0)
+            yield piece
+
+    async def together() -> list[int | BaseException]:
+        coming = [uploads.receive(uploads.slot(token), slowly()) for token in tokens]
+        return await asyncio.gather(*coming, return_exceptions=True)
+
+    ended = asyncio.run(together())
+    assert any(isinstance(each, Conflict) for each in ended)
+    assert len(everything(uploads)) == sum(each == 5 * PART for each in ended) < 4
+
+
+def test_no_link_when_the_disk_is_full(
+    studio: Studio, owner: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = Uploads(Blobs(str(tmp_path / "elsewhere")), studio.signer, tmp_path)
+    ticket = uploads.issue(owner, "a.mp4", UploadKind.VIDEO)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=module.FREE_BYTES - 1))
+    for kind in UploadKind:
+        with pytest.raises(Unavailable) as refused:
+            uploads.issue(owner, "a.mp4", kind)
+        assert refused.value.code == "disk_full"
+    with pytest.raises(Unavailable):
+        put(uploads, ticket.token, bytes(PART))
+    assert everything(uploads) == []

@@ -130,7 +130,8 @@ def test_more_packets_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert refused.value.code == "too_many_frames"
     # What tells its length and rate needs no counting, and a part of it may be taken.
     told = str(clip(tmp_path, "a.mkv"))
-    assert probe(told).frame_count == pytest.approx(40, abs=2)
+    info = probe(told)
+    assert info.frame_count == round(info.duration_seconds * info.native_fps) > 30
     assert len(choose(told, Span(1.0, 0.0, 1.0)).frames) == 1
 
 

@@ -7,8 +7,10 @@ is swept after a day.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +24,15 @@ import obstore
 from obstore.store import LocalStore
 
 from tintype_studio import clock
-from tintype_studio.errors import Forbidden, InvalidInput, NotFound, TintypeError, TooLarge, Unavailable
+from tintype_studio.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    TintypeError,
+    TooLarge,
+    Unavailable,
+)
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name
 from tintype_studio.storage.blobs import CHUNK, Blobs, storage_errors
@@ -58,6 +68,15 @@ class UploadKind(StrEnum):
 MAX_BYTES = {UploadKind.IMAGE: 50 * 1024**2, UploadKind.VIDEO: 10 * 1024**3}
 """Largest file, in bytes: 50 MiB and 10 GiB."""
 
+MAX_WAITING_BYTES = 4 * MAX_BYTES[UploadKind.VIDEO]
+"""Of files of one organization that wait to be taken up: nothing else limits what it may put."""
+
+FREE_BYTES = 256 * 1024**2
+"""Of a local disk, left to the database and to what works."""
+
+CHECKED_BYTES = 1024**3
+"""Between two looks, while a file comes in, whether there is room: others come in at the same time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -89,10 +108,17 @@ class Uploads:
         self._swept = float("-inf")
 
     def issue(self, principal: Principal, filename: str, kind: UploadKind) -> Ticket:
-        """Leave to put a file of this name; ``InvalidInput`` when no file can have it."""
+        """Leave to put a file of this name; ``InvalidInput`` when no file can have it.
+
+        ``Unavailable`` (``disk_full``) when there is no room, and for videos ``Conflict`` (``uploads_full``)
+        when the organization has too much waiting.
+        """
         name = clean_name(filename, "File name", max_length=255)
         # The name stays out of the key: stores differ in what they allow there.
         key = f"{_PREFIX}/{principal.organization_uuid}/{secrets.token_hex(16)}"
+        self._require_disk()
+        if kind is UploadKind.VIDEO:  # images are small, and asked for by the thousand
+            self._require_few_waiting(key)
         limit = MAX_BYTES[kind]
         token = self._signer.token({"op": "put", "key": key, "max": limit}, LINK_SECONDS)
         return Ticket(token, f"{key}/{name}", limit)
@@ -112,7 +138,8 @@ class Uploads:
         """Store what comes in; returns how many bytes.
 
         All or nothing: when ``chunks`` raises, or brings more than the slot takes (``TooLarge``), nothing is
-        kept. A second file under the same link replaces the first.
+        kept. A second file under the same link replaces the first. Raises as ``issue``, too, for what is
+        larger than ``PART``.
         """
         size, first = 0, bytearray()
         async for chunk in chunks:
@@ -125,6 +152,8 @@ class Uploads:
             with storage_errors():
                 await obstore.put_async(self._store, slot.key, bytes(first), use_multipart=False)
             return size
+        await asyncio.to_thread(self._require_room, slot.key)
+        checked = size
         # Left by an exception, the writer gives its parts up.
         with storage_errors():
             async with obstore.open_writer_async(
@@ -135,6 +164,9 @@ class Uploads:
                 async for chunk in chunks:
                     size += len(chunk)
                     _require_fit(size, slot)
+                    if size - checked >= CHECKED_BYTES:
+                        await asyncio.to_thread(self._require_room, slot.key)
+                        checked = size
                     await writer.write(chunk)
         return size
 
@@ -204,11 +236,48 @@ class Uploads:
                 obstore.delete(self._store, old)
         return len(old)
 
+    def _require_room(self, key: str) -> None:
+        self._require_disk()
+        self._require_few_waiting(key)
+
+    def _require_disk(self) -> None:
+        root = self._local("")
+        if root is not None and shutil.disk_usage(root).free < FREE_BYTES:
+            raise Unavailable(
+                "The server's disk is full.",
+                code="disk_full",
+                fix="Ask the operator to free disk space, then put the file again.",
+            )
+
+    def _require_few_waiting(self, key: str) -> None:
+        """Refuse when the folder of a key, which is one organization's, holds too much."""
+        prefix = key.rpartition("/")[0]
+        folder = self._local(prefix)
+        if folder is not None:
+            waiting = _size_of_folder(folder)
+        else:
+            waiting = sum(meta["size"] for page in obstore.list(self._store, prefix=prefix) for meta in page)
+        if waiting >= MAX_WAITING_BYTES:
+            raise Conflict(
+                f"Uploads of {waiting // 1024**3:,} GiB wait to be used.",
+                code="uploads_full",
+                fix="Use them first, or call again tomorrow: what nobody uses is removed after a day.",
+            )
+
     def _local(self, key: str) -> Path | None:
         """The path of a key on a local store; None on any other."""
         if not isinstance(self._store, LocalStore) or self._store.prefix is None:
             return None
         return Path(self._store.prefix, key)
+
+
+def _size_of_folder(folder: Path) -> int:
+    """Bytes, with those of files that are still coming in, which the store does not show."""
+    size = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def _sweep_folder(folder: Path, before: float) -> int:

@@ -6,142 +6,31 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
-from urllib.parse import parse_qs
 
 import httpx
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.requests import HTTPConnection
 from support.doors import serve, stop
-from support.people import join
+from support.issuer import AUDIENCE, BASE, NOBODY, Issuer, checker, issuing, keys_of_tokens, owner_key
 
 from tintype_server.http import oauth
 from tintype_server.http.credentials import GRANTED_SCOPE, api_key_of
 from tintype_server.http.oauth import ResourceServer
+from tintype_server.mcp.changes import LOOK_EVERY_SECONDS
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
-from tintype_studio import clock
-from tintype_studio.errors import Conflict, Forbidden, InvalidInput, TintypeError, Unauthorized, Unavailable
-from tintype_studio.identity.grants import MAX_KEYS
-from tintype_studio.identity.key_rows import act
-from tintype_studio.identity.roles import Role
+from tintype_studio.errors import InvalidInput, TintypeError, Unauthorized, Unavailable
 from tintype_studio.studio import Studio
 
-BASE = "https://cv.example/tool"
-AUDIENCE = f"{BASE}/mcp"
 METADATA = "https://cv.example/.well-known/oauth-protected-resource/tool/mcp"
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-
-
-NOBODY = object()
-"""Signs nothing."""
-
-
-@dataclass
-class Issuer:
-    """An authorization server that signs what it is told to, and answers about its keys and opaque tokens."""
-
-    url: str = ""
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-    opaque: dict[str, dict[str, Any]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    named: str | None = None
-    """What its metadata calls it; None for its address."""
-    broken: bool = False
-    keys_at: str = ""
-    """Where its metadata says its keys are; empty for where they are."""
-    email: str = ""
-    """Of the member that its tokens are for."""
-
-    def jwks(self) -> dict[str, Any]:
-        shown = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.key.public_key()))
-        return {"keys": [{**shown, "kid": "k1", "use": "sig", "alg": "ES256"}]}
-
-    def token(
-        self,
-        *,
-        kid: str = "k1",
-        key: Any = None,
-        algorithm: str = "ES256",
-        typ: str | None = "JWT",
-        **claims: Any,
-    ) -> str:
-        whole = {**self.claims(), **claims}
-        whole = {name: value for name, value in whole.items() if value is not None}
-        signer = None if key is NOBODY else key or self.key
-        return jwt.encode(whole, signer, algorithm=algorithm, headers={"kid": kid, "typ": typ})
-
-    def claims(self) -> dict[str, Any]:
-        return {
-            "iss": self.url,
-            "sub": "user-1",
-            "aud": AUDIENCE,
-            "exp": int(time.time()) + 300,
-            "scope": "openid tintype:write",
-            "email": self.email,
-            "email_verified": True,
-            "client_id": "desktop",
-        }
-
-
-@pytest.fixture
-def issuer(studio: Studio, base: Path) -> Iterator[Issuer]:
-    """With a member of its own, an admin: members are pinned to whose tokens they came with first."""
-    owner = studio.keys.authenticate(_owner_key(base))
-    told = Issuer(email=f"{clock.new_id()}@example.com")
-    member = join(studio, owner, Role.ADMIN, told.email)
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def answer(self, status: int, body: Any) -> None:
-            encoded = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(encoded)))
-            self.end_headers()
-            self.wfile.write(encoded)
-
-        def do_GET(self) -> None:
-            told.asked.append(self.path)
-            if told.broken:
-                self.answer(500, {})
-            elif self.path == "/.well-known/openid-configuration":
-                self.answer(
-                    200, {"issuer": told.named or told.url, "jwks_uri": told.keys_at or f"{told.url}/keys"}
-                )
-            elif self.path == "/keys":
-                self.answer(200, told.jwks())
-            else:
-                self.answer(404, {})
-
-        def do_POST(self) -> None:
-            told.asked.append(self.path)
-            body = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            expected = "Basic " + base64.b64encode(b"tintype:hush").decode()
-            if self.headers.get("Authorization") != expected:
-                self.answer(401, {})
-            else:
-                self.answer(200, told.opaque.get(body["token"][0], {"active": False}))
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield told
-    server.shutdown()
-    server.server_close()
-    studio.organizations.remove_member(owner, member.member_id)
 
 
 @pytest.fixture(scope="module")
@@ -156,196 +45,10 @@ def studio(base: Path) -> Iterator[Studio]:
     opened.close()
 
 
-def keys_of_tokens(studio: Studio, base: Path) -> set[str]:
-    owner = studio.keys.authenticate(_owner_key(base))
-    return {key.id for key in studio.keys.list(owner) if key.name.startswith("OAuth: ")}
-
-
-def _owner_key(base: Path) -> str:
-    from tintype_studio.identity.bootstrap import saved_api_key
-
-    key = saved_api_key(base / "home")
-    assert key is not None
-    return key
-
-
-def checker(studio: Studio, issuer: Issuer, base: Path, **settings: Any) -> ResourceServer:
-    return ResourceServer(
-        Settings(home=base / "home", base_url=BASE, oauth_issuer=issuer.url, **settings), studio
-    )
-
-
-@pytest.mark.parametrize(
-    ("scope", "role"),
-    [
-        ("tintype:read", "viewer"),
-        ("tintype:write", "member"),
-        ("tintype:admin", "admin"),  # the member is no owner
-        ("tintype:write tintype:read", "member"),
-    ],
-)
-def test_a_token_acts_as_its_member_within_its_scope(
-    studio: Studio, issuer: Issuer, base: Path, scope: str, role: str
-) -> None:
-    principal = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token(scope=scope)))
-    assert principal.role == role
-    assert principal.key_name == "OAuth: desktop"
-    assert principal.user_id is not None
-
-
-def test_the_same_person_and_client_have_one_key_in_every_process(
-    studio: Studio, issuer: Issuer, base: Path
-) -> None:
-    before = keys_of_tokens(studio, base)
-    first = checker(studio, issuer, base).key_of(issuer.token())
-    second = checker(studio, issuer, base).key_of(issuer.token(exp=int(time.time()) + 999))
-    other = checker(studio, issuer, base).key_of(issuer.token(client_id="phone"))
-    assert first == second != other
-    assert len(keys_of_tokens(studio, base) - before) == 2
-
-
-def test_whose_key_was_revoked_stays_out_with_any_client_until_let_in_again(
-    studio: Studio, issuer: Issuer, base: Path
-) -> None:
-    key = checker(studio, issuer, base).key_of(issuer.token())
-    checker(studio, issuer, base).key_of(issuer.token(client_id="second"))
-    owner = studio.keys.authenticate(_owner_key(base))
-    prefix = studio.keys.authenticate(key).key_uuid
-    studio.keys.revoke(owner, prefix=prefix)
-    for change in ({}, {"client_id": "second"}, {"client_id": "third"}, {"scope": "tintype:admin"}):
-        with pytest.raises(Forbidden) as caught:
-            checker(studio, issuer, base).key_of(issuer.token(**change))
-        assert caught.value.code == "oauth_key_revoked"
-        assert "tintype keys update" in caught.value.fix
-    with pytest.raises(Unauthorized):
-        studio.keys.authenticate(key)
-    studio.keys.update(owner, prefix, is_active=True)
-    assert checker(studio, issuer, base).key_of(issuer.token()) == key
-    studio.keys.update(owner, prefix, expires_at=clock.now() + timedelta(milliseconds=20))
-    time.sleep(0.05)
-    with pytest.raises(Forbidden):
-        checker(studio, issuer, base).key_of(issuer.token(client_id="fourth"))
-
-
-def test_an_address_belongs_to_the_account_that_came_with_it_first(
-    studio: Studio, issuer: Issuer, base: Path
-) -> None:
-    judge, before = checker(studio, issuer, base), keys_of_tokens(studio, base)
-    judge.key_of(issuer.token())
-    with pytest.raises(Forbidden) as caught:
-        judge.key_of(issuer.token(sub="mallory", scope="tintype:admin"))
-    assert caught.value.code == "other_subject"
-    assert judge.key_of(issuer.token(client_id="other"))
-    assert len(keys_of_tokens(studio, base) - before) == 2
-
-
-def test_a_new_key_is_as_narrow_as_the_narrowest_of_the_member(
-    studio: Studio, issuer: Issuer, base: Path
-) -> None:
-    owner = studio.keys.authenticate(_owner_key(base))
-    mine = studio.keys.list(owner)[-1]
-    assert mine.user_email == issuer.email
-    studio.keys.update(owner, mine.id, toolsets=["datasets", "models"], rate_limit=10, credit_cap=5)
-    studio.keys.create(
-        owner, name="two", role="member", user_id=mine.user_id, toolsets=["datasets"], confirm_by="human"
-    )
-    made = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token()))
-    assert (made.toolsets, made.rate_limit, made.confirm_by) == (frozenset({"datasets"}), 10, "human")
-    shown = studio.keys.get(owner, prefix=made.key_uuid)
-    assert (shown.credit_cap, shown.daily_credit_cap, shown.expires_at) == (0, None, None)
-    # Neither another client nor having lost the keys gives more.
-    studio.keys.update(owner, made.key_uuid, rate_limit=7)
-    second = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token(client_id="b")))
-    assert (second.toolsets, second.rate_limit) == (frozenset({"datasets"}), 7)
-
-
-def test_lost_keys_leave_their_limits_and_expired_ones_open_nothing(
-    studio: Studio, issuer: Issuer, base: Path
-) -> None:
-    owner = studio.keys.authenticate(_owner_key(base))
-    mine = studio.keys.list(owner)[-1]
-    studio.keys.update(owner, mine.id, rate_limit=10, expires_at=clock.now() + timedelta(milliseconds=20))
-    time.sleep(0.05)
-    with pytest.raises(Forbidden) as caught:
-        checker(studio, issuer, base).key_of(issuer.token())
-    assert caught.value.code == "keys_expired"
-    studio.keys.update(owner, mine.id, expires_at=None)
-    studio.keys.revoke(owner, prefix=mine.id)
-    made = studio.keys.authenticate(checker(studio, issuer, base).key_of(issuer.token()))
-    assert made.rate_limit == 10
-
-
-def test_a_member_has_few_keys_however_many_clients(studio: Studio, issuer: Issuer, base: Path) -> None:
-    judge, before = checker(studio, issuer, base), keys_of_tokens(studio, base)
-    keys = [judge.key_of(issuer.token(client_id=f"n{n}")) for n in range(12)]
-    assert len(set(keys)) == len(keys_of_tokens(studio, base) - before) == MAX_KEYS
-    assert len(set(keys[MAX_KEYS - 1 :])) == 1
-    assert studio.keys.authenticate(keys[-1]).key_name == "OAuth: other clients"
-    assert checker(studio, issuer, base).key_of(issuer.token(client_id="n0")) == keys[0]
-
-
-def test_keys_of_tokens_do_not_count_as_the_last_owner_key(issuer: Issuer, tmp_path: Path) -> None:
-    studio = open_studio(Settings(home=tmp_path / "home"))
-    try:
-        owner = studio.keys.authenticate(_owner_key(tmp_path))
-        boss = join(studio, owner, Role.OWNER, "boss@example.com")
-        studio.keys.revoke(owner, prefix=studio.keys.authenticate(boss.api_key).key_uuid)
-        token = issuer.token(email="boss@example.com", scope="tintype:admin")
-        by_token = studio.keys.authenticate(checker(studio, issuer, tmp_path).key_of(token))
-        assert by_token.role == "owner"
-        with pytest.raises(Conflict) as caught:
-            studio.keys.revoke(by_token, prefix=owner.key_uuid)
-        assert caught.value.code == "last_owner_key"
-        assert not studio.keys.revoke(owner, prefix=by_token.key_uuid).is_active
-    finally:
-        studio.close()
-
-
-def test_each_call_acts_in_the_lower_of_scope_and_key(studio: Studio, issuer: Issuer, base: Path) -> None:
-    owner = studio.keys.authenticate(_owner_key(base))
-    judge = checker(studio, issuer, base)
-    reader, admin = (judge.key_of(issuer.token(scope=f"tintype:{scope}")) for scope in ("read", "admin"))
-    acting = studio.keys.authenticate(admin)
-    assert (studio.keys.authenticate(reader).role, acting.role) == ("viewer", "admin")
-    assert studio.keys.authenticate(reader).key_uuid == acting.key_uuid
-    # What reads the key anew to change something sees the lower role as well.
-    with studio.database.write() as connection, pytest.raises(Forbidden):
-        act(connection, studio.keys.authenticate(reader), "keys.create")
-    studio.keys.update(owner, acting.key_uuid, role="member")
-    assert studio.keys.authenticate(admin).role == "member"
-    assert studio.keys.authenticate(reader).role == "viewer"
-    with pytest.raises(Unauthorized):
-        studio.keys.authenticate(admin.replace(":owner", ":king"))
-
-
-def test_a_member_who_is_promoted_again_acts_so_again(studio: Studio, issuer: Issuer, base: Path) -> None:
-    owner = studio.keys.authenticate(_owner_key(base))
-    member = studio.organizations.list_members(owner)[-1]
-    key = checker(studio, issuer, base).key_of(issuer.token(scope="tintype:admin"))
-    seen = []
-    for role in ("viewer", "admin", "member"):
-        studio.organizations.update_member_role(owner, member.id, role)
-        seen.append(studio.keys.authenticate(key).role.value)
-    assert seen == ["viewer", "admin", "member"]
-    # An admin who has narrowed the key meant the key.
-    studio.keys.update(owner, studio.keys.authenticate(key).key_uuid, role="viewer")
-    studio.organizations.update_member_role(owner, member.id, "admin")
-    assert studio.keys.authenticate(key).role == "viewer"
-
-
-def test_a_removed_member_stays_out_until_invited_again(studio: Studio, issuer: Issuer, base: Path) -> None:
-    owner = studio.keys.authenticate(_owner_key(base))
-    joined = join(studio, owner, Role.MEMBER, "gone@example.com")
-    key = checker(studio, issuer, base).key_of(issuer.token(email="gone@example.com"))
-    studio.organizations.remove_member(owner, joined.member_id)
-    with pytest.raises(Exception, match="revoked"):
-        studio.keys.authenticate(key)
-    with pytest.raises(Exception, match="member"):
-        checker(studio, issuer, base).key_of(issuer.token(email="gone@example.com"))
-    join(studio, owner, Role.VIEWER, "gone@example.com")
-    again = checker(studio, issuer, base).key_of(issuer.token(email="gone@example.com"))
-    assert again != key
-    assert studio.keys.authenticate(again).role == "viewer"
+@pytest.fixture
+def issuer(studio: Studio, base: Path) -> Iterator[Issuer]:
+    with issuing(studio, base) as told:
+        yield told
 
 
 FOREIGN = ec.generate_private_key(ec.SECP256R1())
@@ -591,6 +294,27 @@ def post(url: str, token: str | None, method: str = "tools/list", **params: Any)
     )
 
 
+def stream_until_it_ends(url: str, token: str) -> float:
+    """When the server ended a stream of news, in seconds since 1970."""
+    method = "subscriptions/listen"
+    params = {"notifications": {"toolsListChanged": True}, "_meta": META}
+    with httpx.stream(
+        "POST",
+        f"{url}/mcp",
+        json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params},
+        headers={
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": method,
+            "Authorization": f"Bearer {token}",
+        },
+        timeout=20,
+    ) as response:
+        assert response.status_code == 200, response.read()
+        assert "acknowledged" in "".join(response.iter_text())
+    return time.time()
+
+
 def test_the_served_endpoint_takes_tokens_and_says_where_to_get_one(
     studio: Studio, issuer: Issuer, base: Path
 ) -> None:
@@ -620,11 +344,16 @@ def test_the_served_endpoint_takes_tokens_and_says_where_to_get_one(
         writer = issuer.token()
         made = post(url, writer, "tools/call", name="create_dataset", arguments={"name": "d"}).json()
         assert not made["result"].get("isError"), made
-        assert post(url, _owner_key(base)).status_code == 200  # keys work as ever
+        assert post(url, owner_key(base)).status_code == 200  # keys work as ever
         elsewhere = httpx.post(
             f"{url}/api/v1/developer/_dispatch/list_datasets", headers={"Authorization": f"Bearer {writer}"}
         )
         assert elsewhere.status_code == 401  # tokens are made out to /mcp
+
+        ends = int(time.time()) + 3
+        brief = issuer.token(exp=ends - oauth.LEEWAY_SECONDS)
+        assert ends - 1 < stream_until_it_ends(url, brief) < ends + LOOK_EVERY_SECONDS + 5
+        assert post(url, brief).status_code == 401
     finally:
         stop(process)
 
