@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -212,7 +213,7 @@ def test_made_up_tokens_are_not_all_asked_about(
     )
     issuer.opaque["good"] = {**issuer.claims(), "active": True}
     now = [1000.0]
-    monkeypatch.setattr(oauth.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(oauth, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
     codes: list[str] = []
     for n in range(50):
         with pytest.raises(TintypeError) as caught:
