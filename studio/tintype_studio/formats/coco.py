@@ -49,7 +49,7 @@ from tintype_studio.formats.shapes import (
 )
 
 UNASSIGNED = "unassigned"
-BATCH_TEXT = 1 << 18
+BATCH_TEXT = 1 << 17
 """Characters of coordinates that wait to be measured together."""
 
 
