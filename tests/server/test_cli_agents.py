@@ -32,7 +32,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return Cli(tmp_path / "home")
 
 
-def test_tools_are_listed(cli: Cli) -> None:
+def test_tools_are_listed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # no description is broken into lines
     names = [tool["name"] for tool in load_snapshot()["tools"]]
     assert [line.split()[0] for line in cli.ok("agents", "list-tools").splitlines()[1:]] == names
     assert cli.json("agents", "list-tools") == [as_registry_entry(tool) for tool in load_snapshot()["tools"]]

@@ -151,10 +151,10 @@ def test_what_is_taken_or_in_the_wrong_state(sdk: Sdk, tmp_path: Path) -> None:
     made = sdk.run("return client.projects.create('sdk taken')")
     given: dict[str, Any] = {"id": made["id"], "path": str(tmp_path / "c.png")}
     sdk.run("client.images.upload(dataset_id=id, file_path=path)", **given)
-    sdk.run("client.projects.create('sdk other'); client.exports.create('sdk taken', 'all')")
+    sdk.run("client.projects.create('sdk another'); client.exports.create('sdk taken', 'all')")
     for script in (
         "client.projects.create('sdk taken')",
-        "client.projects.update('sdk other', new_name='sdk taken')",
+        "client.projects.update('sdk another', new_name='sdk taken')",
         "client.images.upload(dataset_id=id, file_path=path)",
         "client.exports.create('sdk taken', 'all')",
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from io import BytesIO
@@ -164,20 +163,11 @@ def test_an_upload_is_taken_by_its_organization_alone(
 def test_a_frame_that_kills_its_reader_is_given_up_alone(
     studio: Studio, owner: Principal, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extract_frames, "TAKE", f"{__name__}:take_or_die")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)]))
+    monkeypatch.setattr(extract_frames, "TAKE", "support.videos:take_or_die")
     job = extract(studio, owner, pool, clip(tmp_path))
     (failed,) = studio.jobs.items(job, outcome="failed")
     assert (job.status, job.done, failed.key, failed.error_code) == ("completed", 8, "000003", "item_crashed")
     assert len(images(studio, owner)) == 7
-
-
-def take_or_die(path: str, wanted: Any) -> Any:
-    from tintype_studio.video.frames import take
-
-    if any(each.index == 3 for each in wanted):
-        os._exit(9)
-    return take(path, wanted)
 
 
 KILLED = """

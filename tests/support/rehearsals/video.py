@@ -18,7 +18,7 @@ def _no_video(world: Any) -> dict[str, Any]:
 
 
 def _uploaded(world: Any) -> dict[str, Any]:
-    path = f"uploads/{world.principal.organization_uuid}/{32 * '0'}/a.mp4"
+    path = f"uploads/{world.owner.organization_uuid}/{32 * '0'}/a.mp4"
     return {"dataset_name": "signs", "upload_path": path}
 
 

@@ -44,6 +44,8 @@ SECRET_WORDS = frozenset(
 """An argument with such a word at the end of its name holds a secret, whoever has thought of the name."""
 SECRET_ARGUMENTS = frozenset({"request_state"})
 SECRET_PREFIXES = ("pk_live_", "cft_", "invite_")
+KEY_PREFIX = re.compile(r"pk_live_[A-Za-z0-9_-]{4}")
+"""What a key of ours is called by, which is no secret."""
 SECRET_TEXT = re.compile(rf"({'|'.join(SECRET_PREFIXES)})[A-Za-z0-9_-]{{20,}}")
 """Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
 SECRET_MEMBER = re.compile(
@@ -59,6 +61,7 @@ SUSPECTS = (
     b"authorization",
     b"cursor",
     b"request_state",
+    b"pk_live_",
     b"cft_",
     b"invite_",
 )
@@ -253,7 +256,8 @@ def _short_object(value: dict[Any, Any], depth: int, room: _Room) -> dict[str, A
         name = _text(str(key))
         if not room.take(len(orjson.dumps(name)) + ITEM_BYTES):
             break
-        kept[name] = "***" if _is_secret(key) else _short(item, depth + 1, room)
+        hidden = _is_secret(key) and not (isinstance(item, str) and KEY_PREFIX.fullmatch(item))
+        kept[name] = "***" if hidden else _short(item, depth + 1, room)
         done += 1
     if done < len(value):
         kept[CUT] = f"{len(value) - done} more keys"
