@@ -22,12 +22,11 @@ def until_interrupted(tell: Callable[[], None] | None = None) -> Iterator[Callab
     An exception that a signal raises could come up in the middle of the database's driver, which then raises
     one of its own instead, or loses it in a place where none can leave: a command would fail, or never end.
     """
-    before = signal.getsignal(signal.SIGINT)
-    # Who was started deaf to Ctrl-C, in the background, stays so.
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+    if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     pressed = False
+    before = signal.getsignal(signal.SIGINT)
 
     def press(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
