@@ -49,7 +49,7 @@ KEY_PREFIX = re.compile(r"pk_live_[A-Za-z0-9_-]{4}")
 SECRET_TEXT = re.compile(rf"({'|'.join(SECRET_PREFIXES)})[A-Za-z0-9_-]{{20,}}")
 """Our own secrets, wherever they stand: a call inside a call travels as JSON text."""
 SECRET_MEMBER = re.compile(
-    rf"""(?i)((?<![a-z])(?:api)?(?:{"|".join(sorted(SECRET_WORDS))})\b["'\\]*\s*[:=]\s*["'\\]*)"""
+    rf"""(?i)((?<![a-z])(?:{"|".join(sorted(SECRET_WORDS))})\b["'\\]*\s*[:=]\s*["'\\]*)"""
     r"""((?:\\u[0-9a-f]{4}|[^"'\\])+)"""
 )
 """Secrets of others in such a text, which nobody may have finished or formed well."""
