@@ -7,13 +7,14 @@ what undo and versions build on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import orjson
 import sqlalchemy as sa
 
 from tintype_studio import clock
+from tintype_studio.annotations.bounds import Outside, outside
 from tintype_studio.annotations.classes import admit_classes, newest_revision
 from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_box
 from tintype_studio.catalog.datasets import DEFAULT_SET
@@ -40,6 +41,8 @@ class Saved:
     status: Status
     revision: int
     classes_added: list[str]
+    outside: list[Outside] = field(default_factory=list)
+    """Annotations that share nothing with the picture."""
 
 
 class Documents:
@@ -92,7 +95,8 @@ class Documents:
         """Replace an image's annotations with the given list.
 
         The image's status is then as ``status_after`` has it. Class names must be the dataset's; a dataset
-        whose classes were never declared learns new names instead.
+        whose classes were never declared learns new names instead. What lies wholly outside the picture is
+        saved and told in ``outside``.
         ``bulk`` is for calls that save many images: the log then has one line for all of a dataset.
         """
         document = [with_box(a) for a in annotations]
@@ -123,7 +127,8 @@ class Documents:
                 detail={"before": sample.annotation_count, "after": len(document)}
                 | ({"classes_added": added} if added else {}),
             )
-        return _saved(sample, len(document), status, revision, added)
+        saved = _saved(sample, len(document), status, revision, added)
+        return replace(saved, outside=outside(document, sample.width, sample.height))
 
 
 def _saved(sample: Sample, count: int, status: Status, revision: int, added: list[str]) -> Saved:

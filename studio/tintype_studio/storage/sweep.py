@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.storage.database import Database
+from tintype_studio.storage.prediction_tables import prediction_tasks
 from tintype_studio.storage.tables import exports, sample_files
 from tintype_studio.storage.training_tables import evaluations, models, training_runs
 from tintype_studio.storage.upkeep_tables import swept_blobs
@@ -138,6 +139,8 @@ def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
             sa.select(training_runs.c.data_sha256).where(training_runs.c.data_sha256.in_(digests)),
             sa.select(models.c.onnx_sha256).where(models.c.onnx_sha256.in_(digests)),
             sa.select(models.c.checkpoint_sha256).where(models.c.checkpoint_sha256.in_(digests)),
+            sa.select(models.c.heads_sha256).where(models.c.heads_sha256.in_(digests)),
+            sa.select(prediction_tasks.c.result_sha256).where(prediction_tasks.c.result_sha256.in_(digests)),
             sa.select(evaluations.c.sha256).where(evaluations.c.sha256.in_(digests)),
         )
     )

@@ -269,6 +269,8 @@ dataset_classes = sa.Table(
     sa.Column("name", sa.String(120), nullable=False),
     sa.Column("type", sa.String(20), nullable=True),
     sa.Column("color", sa.String(9), nullable=True),
+    # ``[{"name", "options"}]``: what may be chosen for each object of the class.
+    sa.Column("attributes", sa.JSON, nullable=True),
     sa.UniqueConstraint("dataset_id", "name"),
 )
 
@@ -482,4 +484,9 @@ for _name in APPEND_ONLY:
 
 # Tables in files of their own; ``metadata`` is whole only with them.
 import tintype_studio.storage.search_tables  # noqa: E402, F401  (completes the metadata)
-from tintype_studio.storage import job_tables, training_tables, upkeep_tables  # noqa: E402, F401
+from tintype_studio.storage import (  # noqa: E402
+    job_tables,  # noqa: F401
+    prediction_tables,  # noqa: F401
+    training_tables,  # noqa: F401
+    upkeep_tables,  # noqa: F401
+)

@@ -124,6 +124,10 @@ models = sa.Table(
     sa.Column("onnx_size", sa.BigInteger, nullable=True),
     sa.Column("checkpoint_sha256", sa.String(64), nullable=True, index=True),
     sa.Column("checkpoint_size", sa.BigInteger, nullable=True),
+    # The second network, which chooses attributes of the objects found; and what it may choose, by class.
+    sa.Column("heads_sha256", sa.String(64), nullable=True, index=True),
+    sa.Column("heads_size", sa.BigInteger, nullable=True),
+    sa.Column("attributes", sa.JSON, nullable=True),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     # Set with the weights, in one transaction.

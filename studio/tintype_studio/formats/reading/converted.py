@@ -44,6 +44,7 @@ Numbers = Sequence[float]
 _SENTENCES: dict[str, tuple[str, str, str]] = {
     "thin": ("shape was", "shapes were", "left out: no area (under three points, or no width or height)."),
     "outside": ("annotation reaches", "annotations reach", "beyond the image by more than a pixel."),
+    "beyond": ("annotation lies", "annotations lie", "wholly outside the image."),
     "size": ("image has", "images have", "another size than the file says; the coordinates were kept."),
     "masks": ("mask was", "masks were", "turned into polygons along the edges of their pixels."),
     "crowds": ("annotation marks", "annotations mark", "a crowd and got the attribute iscrowd."),
@@ -191,8 +192,9 @@ class Converted:
         """Add a landmark."""
         self._shapes.append(("keypoint", id, name, (x, y), more))
 
-    def document(self, document: Document) -> None:
-        """Add an annotation that is checked already, as it is kept."""
+    def document(self, document: Document, bounds: tuple[float, float, float, float]) -> None:
+        """Add an annotation that is checked already, as it is kept. ``bounds``: left, top, right, bottom."""
+        self._look(*bounds)
         self._documents.append(document)
 
     def geometry(self, id: object, name: str, outline: PolygonGeometry | None, **more: Any) -> None:
@@ -303,10 +305,15 @@ class Converted:
         self._documents.append(document)
 
     def _look(self, left: float, top: float, right: float, bottom: float) -> None:
-        if self.width is not None and self.height is not None:
-            self._noticed["outside"] += (
-                left < -NEAR or top < -NEAR or right > self.width + NEAR or bottom > self.height + NEAR
-            )
+        width, height = self.width, self.height
+        if width is None or height is None or (left >= 0 and top >= 0 and right <= width and bottom <= height):
+            return
+        from tintype_studio.annotations.bounds import lies_beyond
+
+        if lies_beyond(left, top, right, bottom, width, height):
+            self._noticed["beyond"] += 1
+        elif left < -NEAR or top < -NEAR or right > width + NEAR or bottom > height + NEAR:
+            self._noticed["outside"] += 1
 
 
 _BUILD: dict[str, Callable[[Converted, object, str, Any, Mapping[str, Any]], None]] = {

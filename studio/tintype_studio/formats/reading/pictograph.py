@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
-from tintype_studio.annotations.geometry import AnnotationList, with_box
+from tintype_studio.annotations.geometry import AnnotationList, enclosing_box, with_box
 from tintype_studio.formats.base import SPLITS
 from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_annotations, parse_json
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
@@ -77,10 +77,10 @@ class PictographReader(Reader):
         path = self._base + "/".join(reference(f"./{value}"))
         return path if path in self._paths else None
 
-    def _convert(self, path: str, _width: int, _height: int) -> Converted:
+    def _convert(self, path: str, width: int, height: int) -> Converted:
         """The array as it is: a class name may be changed, everything else must be right."""
         entries = parse_json(self.source.read(path, MAX_JSON_BYTES), path)
-        converted = Converted()
+        converted = Converted(width, height)
         try:
             document = AnnotationList.model_validate({"annotations": entries})
         except ValidationError as error:
@@ -91,5 +91,7 @@ class PictographReader(Reader):
             label = label_of(annotation.name)
             converted.notice("labels", label != annotation.name)
             annotation.name = label
-            converted.document(with_box(annotation).model_dump(mode="json", exclude_none=True))
+            x, y, w, h = enclosing_box(annotation)
+            kept = with_box(annotation).model_dump(mode="json", exclude_none=True)
+            converted.document(kept, (x, y, x + w, y + h))
         return converted
