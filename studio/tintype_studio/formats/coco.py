@@ -23,7 +23,8 @@ relative to ``images/`` and includes the folder. Coordinates are written exactly
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any, ClassVar, NamedTuple
 
 import orjson
@@ -97,8 +98,11 @@ class CocoWriter(ExportWriter):
         if not pending:
             return
         figures = [figure for image in pending for figure in image.figures]
-        outlines = self._outlines([f.texts[0] for f in figures if len(f.texts) == 1 and f.kind == "polygon"])
-        shapes = [next(outlines) if len(f.texts) == 1 and f.kind == "polygon" else None for f in figures]
+        simple = [len(f.texts) == 1 and f.kind == "polygon" for f in figures]
+        shapes = self._outlines([f.texts[0] for f in compress(figures, simple)])
+        if len(shapes) < len(figures):
+            outlines = iter(shapes)
+            shapes = [next(outlines) if plain else None for plain in simple]
         unclear = [n for n, f in enumerate(figures) if shapes[n] is None and f.kind == "polygon"]
         rings = [[ring_of_text(text) for text in figures[n].texts] for n in unclear]
         polygons = dict(zip(unclear, zip(rings, measure(rings), strict=True), strict=True))
@@ -132,19 +136,21 @@ class CocoWriter(ExportWriter):
         pending.clear()
         self._waiting = 0
 
-    def _outlines(self, rings: Sequence[str]) -> Iterator[str | None]:
+    def _outlines(self, rings: Sequence[str]) -> list[str | None]:
         """What COCO says of each polygon of one ring; None if it may cross itself."""
         import numpy as np
 
         if not rings:
-            return
+            return []
         told, areas, boxes = measured(points_of(rings), lengths_of(rings))
         as_text = orjson.dumps(np.column_stack([areas, boxes]), option=orjson.OPT_SERIALIZE_NUMPY)
         sizes = [row.split(",", 1) for row in as_text[2:-2].decode().split("],[")]
         flat = "|".join(rings).replace(";", "").split("|")
-        for known, ring, (area, box) in zip(told.tolist(), flat, sizes, strict=True):
-            self.counts["polygons"] += known
-            yield f'"segmentation":[[{ring}]],"area":{area},"bbox":[{box}]' if known else None
+        self.counts["polygons"] += int(told.sum())
+        return [
+            f'"segmentation":[[{ring}]],"area":{area},"bbox":[{box}]' if known else None
+            for known, ring, (area, box) in zip(told.tolist(), flat, sizes, strict=True)
+        ]
 
     def _shape(
         self, figure: Figure, image: _Pending, outline: tuple[list[Ring], Measured] | None

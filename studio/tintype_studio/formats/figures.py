@@ -67,11 +67,11 @@ class StoredDocument:
 _NOTHING: list[Any] = []  # shared: one list less per annotation to be searched for garbage
 _BOX = itemgetter("x", "y", "w", "h")
 _PLAIN = re.compile(
-    rb'\{"id":"([^"]*)","name":"([^"]*)","confidence":([^,]*),(?:"created_by":"[^"]*",)?"attributes":\[\],'
-    rb'"type":"polygon","polygon":\{"paths":\[\[\{"x":([^\]]*)\}\]\]\}(?:,"bounding_box":\{[^}]*\})?\}[,\]]'
+    r'\{"id":"([^"]*)","name":"([^"]*)","confidence":([^,]*),(?:"created_by":"[^"]*",)?"attributes":\[\],'
+    r'"type":"polygon","polygon":\{"paths":\[\[\{"x":([^\]]*)\}\]\]\}(?:,"bounding_box":\{[^}]*\})?\}[,\]]'
 )
 """A polygon of one ring without attributes, as ``documents.as_text`` writes it."""
-_RINGS = re.compile(rb'\[\[\{"x":([^\]]*)\}\]\]')
+_RINGS = re.compile(r'\[\[\{"x":([^\]]*)\}\]\]')
 """The paths of a polygon of one ring. It cannot match inside of a text, where quotation marks are escaped."""
 _HELD = [[0]]
 """In place of the rings, while the rest is parsed."""
@@ -82,41 +82,37 @@ def figures_of_text(document: str) -> list[Figure]:
     """The annotations of a stored document: JSON that was checked when it was saved."""
     if len(document) <= 2:
         return []
-    data = document.encode()
-    if b"[[" not in data:
-        return [_of_json(entry, iter(())) for entry in orjson.loads(data)]
-    pieces = _PLAIN.split(data)
-    if pieces[0] == b"[" and not any(pieces[5::5]) and b"\\" not in data:
+    if "[[" not in document:
+        return [_of_json(entry, iter(())) for entry in orjson.loads(document)]
+    pieces = _PLAIN.split(document)
+    if pieces[0] == "[" and not any(pieces[5::5]) and "\\" not in document:
         texts = _texts(pieces[4::5])
         if texts is not None:
             new = tuple.__new__  # in half the time of a call of the class
             heads = zip(pieces[1::5], pieces[2::5], pieces[3::5], texts, strict=True)
             return [
-                new(
-                    Figure,
-                    (id.decode(), name.decode(), float(confidence), _NOTHING, "polygon", (text,), None),
-                )
+                new(Figure, (id, name, float(confidence), _NOTHING, "polygon", (text,), None))
                 for id, name, confidence, text in heads
             ]
-    pieces = _RINGS.split(data)
+    pieces = _RINGS.split(document)
     texts = _texts(pieces[1::2])
     if texts is not None:
-        entries = orjson.loads(b"[[0]]".join(pieces[::2]))
+        entries = orjson.loads("[[0]]".join(pieces[::2]))
         held = sum([entry["type"] == "polygon" and entry["polygon"]["paths"] == _HELD for entry in entries])
         if held == len(texts):  # else attributes look the same
             rings = iter(texts)
             return [_of_json(entry, rings) for entry in entries]
-    return [_of_json(entry, iter(())) for entry in orjson.loads(data)]
+    return [_of_json(entry, iter(())) for entry in orjson.loads(document)]
 
 
-def _texts(rings: list[bytes]) -> list[str] | None:
+def _texts(rings: list[str]) -> list[str] | None:
     """``1.5,"y":2.0},{"x":3.0,"y":4.0`` as ``1.5,2.0,;3.0,4.0``; None if they are not written like that."""
     if not rings:
         return []
-    raw = b"\n".join(rings)
-    if b'{"y"' in raw or b" " in raw:
+    raw = "\n".join(rings)
+    if '{"y"' in raw or " " in raw or not raw.isascii():
         return None
-    return raw.translate(_TO_TEXT, b'"}:xy').decode().split("\n")
+    return raw.encode().translate(_TO_TEXT, b'"}:xy').decode().split("\n")
 
 
 def figure_of_model(a: Annotation) -> Figure:
