@@ -10,7 +10,7 @@ import, so that ours reads each image here, too. ``--processor`` counts processo
 
 supervision makes a mask of the whole image of every polygon, so it gets fewer images (``SOME``) and its time
 is counted by the image. It knows no CVAT. Datumaro reads the boxes of Pascal VOC, not the polygons beside
-them.
+them; so there is the same dataset with boxes only, too.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from tintype_studio.formats.reading.source import open_source
 from tintype_studio.media.inspect import inspect_image
 
 SOME = 40
+BOXES = "pascal_voc_boxes"
+CASES = (*FORMATS, BOXES)
 HERE = Path(__file__).parent
 
 
@@ -61,27 +63,28 @@ def main() -> None:
         measure_reading(Path(name).resolve(), count, rounds, peers=options.peers or not options.quick)
 
 
-def put(folder: Path, items: list[ExportItem]) -> None:
+def put(folder: Path, items: list[ExportItem], boxes: list[ExportItem]) -> None:
     """The dataset in all formats, each in a folder of its own; the images are one picture, linked."""
     picture = io.BytesIO()
     Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 90)).save(picture, "JPEG")
     folder.mkdir()
     (folder / "picture.jpg").write_bytes(picture.getvalue())
-    for name in FORMATS:
+    for name in CASES:
         archive = folder / f"{name}.zip"
         with (
             zipfile.ZipFile(archive, "w") as out,
-            writer_for(name)(
+            writer_for(name.removesuffix("_boxes"))(
                 out, dataset_name="bench", classes=[ExportClass(c) for c in CLASSES], created_at=CREATED
             ) as writer,
         ):
-            for item in items:
+            for item in boxes if name == BOXES else items:
                 writer.add(item)
             writer.finish()
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder / name)
         for item in items:
-            place = {"pascal_voc": "JPEGImages", "yolo": f"images/{item.split}"}.get(name, "images")
+            places = {"pascal_voc": "JPEGImages", BOXES: "JPEGImages", "yolo": f"images/{item.split}"}
+            place = places.get(name, "images")
             target = folder / name / place / item.filename
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(folder / "picture.jpg", target)
@@ -131,22 +134,22 @@ def parse(files: list[Path]) -> float:
 def measure_reading(folder: Path, count: int, rounds: int, *, peers: bool) -> None:
     shapes = made_shapes(count)
     polygons = sum(map(len, shapes))
-    items = items_of(shapes)
-    put(folder / "whole", items)
+    items, boxes = items_of(shapes), items_of(shapes, boxes=True)
+    put(folder / "whole", items, boxes)
     if peers:
-        put(folder / "some", items[:SOME])
-    del shapes, items  # or they would be searched for garbage while what was put is read
-    files = {name: annotation_files(folder / "whole" / name) for name in FORMATS}
-    tables = {name: [f for f in files[name] if "ImageSets" not in f.parts] for name in FORMATS}
+        put(folder / "some", items[:SOME], boxes[:SOME])
+    del shapes, items, boxes  # or they would be searched for garbage while what was put is read
+    files = {name: annotation_files(folder / "whole" / name) for name in CASES}
+    tables = {name: [f for f in files[name] if "ImageSets" not in f.parts] for name in CASES}
     measures: dict[str, Callable[[str], float]] = {
         "read": lambda name: timed(folder / "whole" / name, polygons, kept=False),
         "kept": lambda name: timed(folder / "whole" / name, polygons, kept=True),
         "bytes": lambda name: read_bytes(files[name]),
         "parsed": lambda name: parse([f for f in tables[name] if f.name != "labelmap.txt"]),
     }
-    times: dict[tuple[str, str], list[float]] = {(m, name): [] for m in measures for name in FORMATS}
+    times: dict[tuple[str, str], list[float]] = {(m, name): [] for m in measures for name in CASES}
     for turn in range(rounds + 1):
-        for name in FORMATS:
+        for name in CASES:
             for measure, run in measures.items():
                 seconds = run(name)
                 if turn:  # the first one imports and fills the cache of files
@@ -156,7 +159,7 @@ def measure_reading(folder: Path, count: int, rounds: int, *, peers: bool) -> No
         make_peers()
         others = ask_peers("reading_peers.py", folder / "whole", folder / "some", polygons)
     rows, ratios = [], {}
-    for name in FORMATS:
+    for name in CASES:
         mine = median(times["read", name])
         over_bytes, over_parsed = (
             median([a / b for a, b in zip(times["read", name], times[floor, name], strict=True)])

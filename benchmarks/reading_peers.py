@@ -21,6 +21,7 @@ IMPORTERS = {
     "coco": "coco_instances",
     "yolo": "yolo_ultralytics",
     "pascal_voc": "voc_detection",
+    "pascal_voc_boxes": "voc_detection",
     "cvat": "cvat",
 }
 

@@ -46,13 +46,11 @@ class CvatReader(Reader):
 
     def _read_meta(self, path: str) -> None:
         """Labels, which stand before the images."""
-        depth = 0
         with self.source.open(path) as stream:
-            for event, element in stream_xml(stream, path):
-                depth += 1 if event == "start" else -1
-                if event == "start" and depth == 1 and element.tag != "annotations":
+            for event, depth, element in stream_xml(stream, path):
+                if event == "start" and depth == 0 and element.tag != "annotations":
                     raise broken(path, f"its root is <{element.tag[:40]}>, not <annotations>")
-                if element.tag in {"image", "track"} and depth < 3:
+                if element.tag in {"image", "track"} and depth < 2:
                     return
                 if event == "end" and element.tag == "label" and element.find("name") is not None:
                     self._label(element)
@@ -70,11 +68,9 @@ class CvatReader(Reader):
             yield from self._of_file(path)
 
     def _of_file(self, path: str) -> Iterator[ImportItem]:
-        depth = 0
         root: Element | None = None
         with self.source.open(path) as stream:
-            for event, element in stream_xml(stream, path):
-                depth += 1 if event == "start" else -1
+            for event, depth, element in stream_xml(stream, path, down_to=1):
                 root = element if root is None else root
                 if event == "end" and depth == 1:
                     if element.tag == "image":
@@ -104,7 +100,12 @@ class CvatReader(Reader):
 def _convert(shapes: list[Element], width: int, height: int) -> Converted:
     converted = Converted(width, height)
     groups = Groups(converted)
-    sizes = Counter(shape.get("group_id") or "0" for shape in shapes)
+    sizes = Counter([shape.get("group_id") or "0" for shape in shapes])
+    plain = _plain_rings(shapes)
+    if plain is not None:
+        for shape, ring in zip(shapes, plain, strict=True):
+            converted.flat_polygon(None, converted.label(shape.get("label")), [ring])
+        return converted
     for shape in shapes:
         if shape.tag in _LEFT_OUT:
             converted.notice(_LEFT_OUT[shape.tag])
@@ -123,6 +124,25 @@ def _convert(shapes: list[Element], width: int, height: int) -> Converted:
         add(converted, shape, name, more)
     groups.finish()
     return converted
+
+
+def _plain_rings(shapes: list[Element]) -> list[list[float]] | None:
+    """The vertices of shapes that are polygons and say no more than their class; None if any is not, or is
+    not written in JSON's numbers. Read at once they take half the time.
+    """
+    for shape in shapes:
+        if shape.tag != "polygon" or len(shape) or shape.get("group_id") or shape.get("occluded") == "1":
+            return None
+    text = "|".join([shape.get("points") or "" for shape in shapes])
+    if "[" in text or '"' in text:
+        return None
+    try:
+        rings: list[list[float]] = orjson.loads(f"[[{text.replace(';', ',').replace('|', '],[')}]]")
+    except orjson.JSONDecodeError:
+        return None
+    if len(rings) != len(shapes) or any([len(ring) % 2 for ring in rings]):
+        return None
+    return rings
 
 
 def _more(shape: Element) -> dict[str, Any]:

@@ -38,29 +38,41 @@ def parse_xml(data: bytes, path: str) -> ET.Element:
         raise broken(path, f"it is no XML ({str(error)[:120]})") from None
 
 
-def stream_xml(stream: IO[bytes], path: str) -> Iterator[tuple[str, ET.Element]]:
-    """``("start" | "end", element)`` as they come, for documents of any size; whoever reads clears elements.
+def stream_xml(
+    stream: IO[bytes], path: str, *, down_to: int = MAX_DEPTH
+) -> Iterator[tuple[str, int, ET.Element]]:
+    """``("start" | "end", depth, element)`` as they come, for documents of any size; the root's depth is 0.
+
+    Elements deeper than ``down_to`` are not told by themselves. Whoever reads clears elements.
 
     Raises:
         InvalidInput: as ``parse_xml``, or nested too deep.
     """
     parser: Any = ET.XMLPullParser(("start", "end"))
-    tail, depth, first = b"", 0, True
+    tail, depth, chunk, first = b"", 0, b"?", True
     try:
-        while chunk := stream.read(CHUNK):
+        while chunk:
+            chunk = stream.read(CHUNK)
             if first:
                 _judge_start(chunk, path)
                 first = False
             _judge(tail + chunk, path)
             tail = chunk[-_LONGEST:]
-            parser.feed(chunk)
+            if chunk:
+                parser.feed(chunk)
+            else:
+                parser.close()
             for event, element in parser.read_events():
-                depth += 1 if event == "start" else -1
-                if depth > MAX_DEPTH:
-                    raise broken(path, f"it is nested deeper than {MAX_DEPTH} levels")
-                yield event, element
-        parser.close()
-        yield from parser.read_events()
+                if event == "start":
+                    if depth <= down_to:
+                        yield event, depth, element
+                    depth += 1
+                    if depth > MAX_DEPTH:
+                        raise broken(path, f"it is nested deeper than {MAX_DEPTH} levels")
+                else:
+                    depth -= 1
+                    if depth <= down_to:
+                        yield event, depth, element
     except (ET.ParseError, ValueError, LookupError) as error:
         raise broken(path, f"it is no XML ({str(error)[:120]})") from None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
