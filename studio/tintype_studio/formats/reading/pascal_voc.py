@@ -17,13 +17,15 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from xml.etree.ElementTree import Element
 
-from tintype_studio.errors import TintypeError
+from tintype_studio.errors import InvalidInput, TintypeError
 from tintype_studio.formats.attributes import restore
 from tintype_studio.formats.base import SPLITS
-from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_annotations
+from tintype_studio.formats.reading.base import Convert, ImportItem, Reader, broken, no_annotations
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.formats.reading.data_yaml import text_lines
 from tintype_studio.formats.reading.lookup import Images, place, reference, split_among, split_of
+from tintype_studio.formats.reading.safe_xml import parse_xml
+from tintype_studio.formats.reading.voc_plain import PlainObject, plain_objects
 from tintype_studio.formats.reading.voc_rings import HELD, parsed_annotation
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_XML_BYTES = 32 << 20
 _BACKGROUND = "background"
+_TRUE = frozenset({"1", "true", "True"})
 
 
 class PascalVocReader(Reader):
@@ -65,19 +68,19 @@ class PascalVocReader(Reader):
         listed: set[str] = set()
         for path in self._files:
             try:
-                root, rings = parsed_annotation(self.source.read(path, MAX_XML_BYTES), path)
+                root, convert = _parsed(self.source.read(path, MAX_XML_BYTES), path)
                 if root.tag != "annotation":
                     raise broken(path, f"its root is <{root.tag[:40]}>, not <annotation>")
             except TintypeError as error:
                 yield ImportItem("/", path, None, no_annotations, error=error)
                 continue
-            item = self._item(root, rings, path)
+            item = self._item(root, convert, path)
             if item.image is not None:
                 listed.add(item.image)
             yield item
         self.counts["unlisted"] = len(set(self._images.paths) - listed)
 
-    def _item(self, root: Element, rings: list[list[float]], path: str) -> ImportItem:
+    def _item(self, root: Element, convert: Convert, path: str) -> ImportItem:
         inner = path.removesuffix(".xml").split("/")
         lowered = [segment.lower() for segment in inner]
         start = lowered.index("annotations") + 1 if "annotations" in lowered[:-1] else 0
@@ -93,44 +96,77 @@ class PascalVocReader(Reader):
         split = self._splits.get(stem) or self._splits.get(inner[-1])
         if not self._splits:
             split = split_among(inner[: start - 1] if start else inner[:-1])
-        convert = partial(_convert, root.findall("object"), rings)
         return ImportItem(folder, filename, found, convert, split, size=_size(root))
 
 
+def _parsed(data: bytes, path: str) -> tuple[Element, Convert]:
+    """The root of a file, perhaps without its objects, and what reads these. Raises as ``parse_xml``."""
+    plain = plain_objects(data)
+    if plain is not None:
+        try:
+            return parse_xml(plain[0], path), partial(_convert_plain, plain[1])
+        except InvalidInput:
+            pass  # the whole file tells the place of the fault
+    root, rings = parsed_annotation(data, path)
+    return root, partial(_convert, root.findall("object"), rings)
+
+
 def _size(root: Element) -> tuple[int, int] | None:
+    told = root.find("size")
+    if told is None:
+        return None
     try:
-        width, height = (int(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        width, height = int(told.findtext("width") or 0), int(told.findtext("height") or 0)
     except ValueError:
         return None
     return (width, height) if width > 0 and height > 0 else None
 
 
+def _convert_plain(objects: list[PlainObject], width: int, height: int) -> Converted:
+    converted = Converted(width, height)
+    for name, occluded, difficult, (left, top, right, bottom), rings in objects:
+        more: dict[str, Any] = {}
+        flags = (("difficult", difficult), ("occluded", occluded))
+        if attributes := [flag for flag, text in flags if text and text.strip().decode() in _TRUE]:
+            more = {"attributes": attributes, "confidence": 1.0}
+        label = converted.label(name)
+        if rings:
+            converted.flat_polygon(None, label, rings, **more)
+        else:
+            converted.box(None, label, left - 1, top - 1, right - left + 1, bottom - top + 1, **more)
+    return converted
+
+
 def _convert(objects: list[Element], rings: list[list[float]], width: int, height: int) -> Converted:
     converted = Converted(width, height)
     for entry in objects:
-        polygons: list[Element] = []
-        first: dict[str, Element] = {}
-        for child in entry:
-            if child.tag == "polygon":
-                polygons.append(child)
-            elif child.tag == "part":
-                converted.notice("others")
-            else:
-                first.setdefault(child.tag, child)
+        first = {child.tag: child for child in entry[::-1]}  # of each name the first
+        if "part" in first:
+            converted.notice("others", len(entry.findall("part")))
         name, more = converted.label(_text(first.get("name"))), _more(first)
-        if polygons:
+        if "polygon" in first:
+            polygons = entry.findall("polygon")
             converted.flat_polygon(None, name, [_ring(polygon, rings) for polygon in polygons], **more)
             continue
         box = first.get("bndbox")
         if box is None:
             raise invalid(f"An object {name[:40]!r} has neither bndbox nor polygon.")
-        left, top, right, bottom = (_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax"))
+        left, top, right, bottom = _sides(box)
         converted.box(None, name, left - 1, top - 1, right - left + 1, bottom - top + 1, **more)
     return converted
 
 
 def _text(element: Element | None) -> str | None:
     return None if element is None else element.text or ""
+
+
+def _sides(box: Element) -> list[float]:
+    texts = {child.tag: child.text for child in box[::-1]}
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    try:
+        return [float(texts[side]) for side in sides]  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
+        return [_number(box, side) for side in sides]
 
 
 def _number(box: Element, side: str) -> float:
@@ -167,13 +203,14 @@ def _ring(polygon: Element, rings: list[list[float]]) -> list[float]:
 
 
 def _more(first: dict[str, Element]) -> dict[str, Any]:
-    """Attributes and confidence, by the first child of each name."""
+    """Attributes and confidence, by the first child of each name; nothing where none is told."""
     attributes: list[Any] = []
     confidence = 1.0
     if (listed := first.get("attributes")) is not None:
         pairs = [(a.findtext("name") or "", a.findtext("value") or "") for a in listed]
         attributes, confidence = restore(pairs)
     for flag in ("difficult", "occluded"):
-        if (_text(first.get(flag)) or "0").strip() in {"1", "true", "True"}:
+        element = first.get(flag)
+        if element is not None and element.text != "0" and (element.text or "").strip() in _TRUE:
             attributes = [*attributes, flag]
-    return {"attributes": attributes, "confidence": confidence}
+    return {"attributes": attributes, "confidence": confidence} if attributes or confidence < 1 else {}

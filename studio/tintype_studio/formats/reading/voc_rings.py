@@ -31,16 +31,14 @@ def parsed_annotation(data: bytes, path: str) -> tuple[Element, list[list[float]
     Raises:
         InvalidInput: as ``parse_xml``.
     """
-    # Comments, character data and entities could hold what looks like an element.
-    is_simple = data[:40].lower().startswith(_UTF_8) and data.rfind(b"?") < 60 and b"!" not in data
     first, *parts = data.split(_OPEN)
-    if not is_simple or not parts or b"held" in data:
+    if not parts or b"held" in data or not is_simple(data):
         return parse_xml(data, path), []
     rings: list[list[float]] = []
     kept = [first]
     for part in parts:
         inner, closing, after = part.partition(_CLOSE)
-        ring = _ring(inner) if closing else None
+        ring = plain_ring(inner) if closing else None
         if ring is None:
             kept += [_OPEN, part]
         else:
@@ -52,7 +50,12 @@ def parsed_annotation(data: bytes, path: str) -> tuple[Element, list[list[float]
         return parse_xml(data, path), []  # which tells the place in the file as it is
 
 
-def _ring(inner: bytes) -> list[float] | None:
+def is_simple(data: bytes) -> bool:
+    """Whether what looks like an element is one: comments and character data could hold such text."""
+    return data[:40].lower().startswith(_UTF_8) and data.rfind(b"?") < 60 and b"!" not in data
+
+
+def plain_ring(inner: bytes) -> list[float] | None:
     """``<x1>12.5</x1><y1>3</y1>…`` as numbers, less by 1; None if it is anything else."""
     pieces = inner.replace(b"</", b">").split(b">")
     count = len(pieces) // 6
