@@ -7,8 +7,8 @@ check: ## format, lint, types, registry drift
 	$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy && $(PY) -m tintype_server registry check
 test: ## all tests
 	$(PY) -m pytest -n auto --dist loadfile
-sdk: ## the published SDK, which tests/sdk asks
-	cd tests && ../$(PY) -c "from support.sdk import installed; print(installed())"
+sdk: ## the published SDKs, which tests/sdk asks
+	cd tests && ../$(PY) -c "from support import dragoneye, sdk; print(sdk.installed(), dragoneye.installed())"
 registry: ## write registry.json and docs/tools.md
 	$(PY) -m tintype_server registry export
 demo: ## the main job, end to end

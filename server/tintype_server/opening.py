@@ -33,6 +33,7 @@ def open_studio(settings: Settings) -> Studio:
                 v7_url=settings.v7_url,
                 roboflow_url=settings.roboflow_url,
                 worker_processes=settings.worker_processes,
+                prediction_days=settings.prediction_days,
             )
         )
     except TintypeError:

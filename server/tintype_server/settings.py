@@ -17,6 +17,7 @@ EVERY_TOOLSET = "all"
 SWITCHES = {"1": True, "true": True, "0": False, "false": False}
 DEFAULT_CONFIRM_ABOVE = 100
 DEFAULT_CALL_SECONDS = 900
+DEFAULT_PREDICTION_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Settings:
     """How long a call may run, in seconds."""
     worker_processes: int | None = None
     """Child processes that do the work of jobs. Default: one per core."""
+    prediction_days: int = DEFAULT_PREDICTION_DAYS
+    """How long a prediction task is kept, with its file and its result."""
     embedder_model: str | None = None
     """SigLIP model for similarity: a local folder or a hub id (extra ``embed``). Default: no weights."""
     sam_model: str | None = None
@@ -127,6 +130,9 @@ class Settings:
             ),
             call_seconds=_whole_number("CALL_SECONDS", get("CALL_SECONDS"), DEFAULT_CALL_SECONDS, least=1),
             worker_processes=_whole_number("WORKER_PROCESSES", get("WORKER_PROCESSES"), 0, least=1) or None,
+            prediction_days=_whole_number(
+                "PREDICTION_DAYS", get("PREDICTION_DAYS"), DEFAULT_PREDICTION_DAYS, least=1
+            ),
             embedder_model=get("EMBEDDER_MODEL"),
             sam_model=get("SAM_MODEL"),
             detector_model=get("DETECTOR_MODEL"),

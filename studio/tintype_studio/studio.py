@@ -34,6 +34,7 @@ from tintype_studio.later import Later
 from tintype_studio.ledger.ledger import Ledger
 from tintype_studio.limits.concurrency import Concurrency
 from tintype_studio.limits.rate import RateLimits
+from tintype_studio.predictions.service import PredictionTasks
 from tintype_studio.search.service import Search
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
@@ -71,6 +72,8 @@ class Workspace:
     """Where Roboflow's API is; None for its public address."""
     worker_processes: int | None = None
     """Child processes that do the work of jobs; None for one per core."""
+    prediction_days: int = 7
+    """How long a prediction task is kept, with its file and its result."""
 
 
 class Studio:
@@ -143,6 +146,7 @@ class Studio:
         self.jobs = Jobs(self)
         self.training = Training(self)
         self.connectors = Connectors(self)
+        self.predictions = PredictionTasks(self)
         self.settle()
 
     def settle(self) -> None:
@@ -158,7 +162,8 @@ class Studio:
         self.approvals.sweep()
         self.rate_limits.sweep()
         self.recycle_bin.sweep()
-        self.uploads.sweep()
+        self.predictions.sweep()
+        self.uploads.sweep(self.predictions.kept_uploads)
         self.training.settle()
         self.connectors.settle()
         self.jobs.sweep()

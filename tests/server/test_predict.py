@@ -88,7 +88,7 @@ def test_an_image_is_answered_with_boxes_a_picture_and_one_credit(runtime, owner
         runtime.studio, owner, board, "a.png", (1, 2, "red"), (3, 0, "blue"), size=(640, 480), labelled=False
     )
     balance, _ = books(runtime.studio, owner)
-    answer = call(runtime, "predict_image", model_id=model.id, image_uuid=sample.id)
+    answer = call(runtime, "predict_image", model=model.id, image_uuid=sample.id)
     value = answer.value
     assert (value["status"], value["model"], value["model_type"]) == (
         "success",
@@ -96,11 +96,11 @@ def test_an_image_is_answered_with_boxes_a_picture_and_one_credit(runtime, owner
         "object_detection",
     )
     assert value["best_threshold"] == 0.31
-    found = {p["name"]: p for p in value["predictions"]}
+    found = {p["categories"][0]["name"]: p for p in value["objects"]}
     assert found["red"]["bounding_box"] == {"x": 160, "y": 320, "w": 160, "h": 160}
-    assert found["red"]["normalized_box"] == [0.25, 0.66667, 0.5, 1]
-    assert found["blue"]["confidence"] == pytest.approx(1, abs=1e-3)
-    assert [p["object_id"] for p in value["predictions"]] == [1, 2]
+    assert found["red"]["bbox_observation"]["normalized_bbox"] == [0.25, 0.6667, 0.5, 1]
+    assert found["blue"]["categories"][0]["score"] == pytest.approx(1, abs=1e-3)
+    assert [p["object_id"] for p in value["objects"]] == [1, 2]
     assert answer.pictures[0].width == 640
     assert books(runtime.studio, owner) == (balance - 1, 0)
     assert runtime.studio.documents.get(owner, sample.id)[1] == [], "nothing is saved"
@@ -109,11 +109,11 @@ def test_an_image_is_answered_with_boxes_a_picture_and_one_credit(runtime, owner
 def test_an_image_without_objects_is_free_and_a_faint_one_is_told(runtime, owner, board, model):
     balance, _ = books(runtime.studio, owner)
     empty = add_scene(runtime.studio, owner, board, "e.png", labelled=False)
-    nothing = call(runtime, "predict_image", model_id=model.id, image_uuid=empty.id)
-    assert (nothing.value["status"], nothing.value["predictions"]) == ("no_detection", [])
+    nothing = call(runtime, "predict_image", model=model.id, image_uuid=empty.id)
+    assert (nothing.value["status"], nothing.value["objects"]) == ("no_detection", [])
     # Half a cell red: half the score.
     half = add_scene(runtime.studio, owner, board, "h.png", (1, 1, "red"), size=(60, 24), labelled=False)
-    faint = call(runtime, "predict_image", model_id=model.id, image_uuid=half.id, confidence_threshold=0.9)
+    faint = call(runtime, "predict_image", model=model.id, image_uuid=half.id, confidence_threshold=0.9)
     assert faint.value["status"] == "below_threshold"
     assert 0.3 < faint.value["score"] < 0.7
     assert books(runtime.studio, owner) == (balance, 0)
@@ -123,21 +123,20 @@ def test_at_most_so_many_are_told(runtime, owner, board, model):
     sample = add_scene(
         runtime.studio, owner, board, "m.png", *[(i, 0, "red") for i in range(4)], labelled=False
     )
-    answer = call(runtime, "predict_image", model_id=model.id, image_uuid=sample.id, max_detections=3)
-    assert len(answer.value["predictions"]) == 3
+    answer = call(runtime, "predict_image", model=model.id, image_uuid=sample.id, max_detections=3)
+    assert len(answer.value["objects"]) == 3
 
 
 def test_a_classifier_tells_classes(runtime, owner, board):
     kinds = Signature(Task.CLASSIFICATION, "classification", ("cat", "dog"), 64)
     model = add_model(runtime.studio, owner, board, kinds, constant_model(kinds, [np.array([0, np.log(3)])]))
     sample = add_scene(runtime.studio, owner, board, "c.png", labelled=False)
-    answer = call(runtime, "predict_image", model_id=model.id, image_uuid=sample.id)
-    assert answer.value["classes"] == [
-        {"name": "dog", "confidence": 0.75},
-        {"name": "cat", "confidence": 0.25},
-    ]
-    assert (answer.value["status"], answer.value["predictions"]) == ("success", [])
-    unsure = call(runtime, "predict_image", model_id=model.id, image_uuid=sample.id, confidence_threshold=0.9)
+    answer = call(runtime, "predict_image", model=model.id, image_uuid=sample.id)
+    assert answer.value["status"] == "success"
+    (whole,) = answer.value["objects"]
+    assert whole["bbox_observation"] == {"normalized_bbox": [0, 0, 1, 1], "bbox_score": 0.75}
+    assert [(c["name"], c["score"]) for c in whole["categories"]] == [("dog", 0.75), ("cat", 0.25)]
+    unsure = call(runtime, "predict_image", model=model.id, image_uuid=sample.id, confidence_threshold=0.9)
     assert unsure.value["status"] == "below_threshold"
 
 
@@ -148,7 +147,7 @@ def test_masks_and_regions_come_as_polygons(runtime, owner, board):
     outputs = [np.array([(8, 8, 56, 40)]), np.array([(0.9,)]), np.ones((1, 1)), prototypes]
     model = add_model(runtime.studio, owner, board, marked, constant_model(marked, outputs), name="masks")
     sample = add_scene(runtime.studio, owner, board, "p.png", size=(640, 640), labelled=False)
-    (one,) = call(runtime, "predict_image", model_id=model.id, image_uuid=sample.id).value["predictions"]
+    (one,) = call(runtime, "predict_image", model=model.id, image_uuid=sample.id).value["objects"]
     xs = [p["x"] for ring in one["polygon"]["paths"] for p in ring]
     ys = [p["y"] for ring in one["polygon"]["paths"] for p in ring]
     # A cell of the prototypes is 40 px; interpolation rounds the corners.
@@ -160,29 +159,29 @@ def test_masks_and_regions_come_as_polygons(runtime, owner, board):
     pixels = add_model(
         runtime.studio, owner, board, regions, constant_model(regions, [logits]), name="pixels"
     )
-    (one,) = call(runtime, "predict_image", model_id=pixels.id, image_uuid=sample.id).value["predictions"]
+    (one,) = call(runtime, "predict_image", model=pixels.id, image_uuid=sample.id).value["objects"]
     assert one["bounding_box"] == {"x": 0, "y": 0, "w": 320, "h": 640}
-    assert one["confidence"] > 0.9
+    assert one["bbox_observation"]["bbox_score"] > 0.9
 
 
 def test_models_that_cannot_answer_say_why(runtime, owner, board, model):
     sample = add_scene(runtime.studio, owner, board, "x.png", labelled=False)
     unready = add_model(runtime.studio, owner, board, CELLS, b"", name="late", ready=False)
     with pytest.raises(Conflict) as refused:
-        call(runtime, "predict_image", model_id=unready.id, image_uuid=sample.id)
+        call(runtime, "predict_image", model=unready.id, image_uuid=sample.id)
     assert refused.value.code == "model_not_ready"
     foreign = add_model(runtime.studio, owner, board, CELLS, b"not onnx", name="foreign")
     with pytest.raises(InvalidInput) as broken:
-        call(runtime, "predict_image", model_id=foreign.id, image_uuid=sample.id)
+        call(runtime, "predict_image", model=foreign.id, image_uuid=sample.id)
     assert broken.value.code == "not_our_model"
     with pytest.raises(NotFound):
-        call(runtime, "predict_image", model_id="nope", image_uuid=sample.id)
+        call(runtime, "predict_image", model="nope", image_uuid=sample.id)
     with pytest.raises(NotFound):
-        call(runtime, "predict_image", model_id=model.id, image_uuid="nope")
+        call(runtime, "predict_image", model=model.id, image_uuid="nope")
     viewer = runtime.studio.keys.create(owner, name="eyes", role=Role.VIEWER)[0]
     with pytest.raises(Forbidden):
-        call(runtime, "predict_image", key=viewer, model_id=model.id, image_uuid=sample.id)
-    planned = call(runtime, "predict_image", dry_run=True, model_id=model.id, image_uuid=sample.id)
+        call(runtime, "predict_image", key=viewer, model=model.id, image_uuid=sample.id)
+    planned = call(runtime, "predict_image", dry_run=True, model=model.id, image_uuid=sample.id)
     assert planned.dry_run
 
 

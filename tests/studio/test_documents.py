@@ -204,3 +204,28 @@ def test_saves_from_many_threads_leave_one_whole_document_and_every_revision(
     assert {a.name for a in document} == {f"class{len(document)}"}
     assert sorted(revision for revision, _ in revisions(studio)) == list(range(1, 33))
     check_counters(studio, owner, "signs")
+
+
+OUTSIDE = {
+    "box": {"bounding_box": {"x": 24, "y": 0, "w": 5, "h": 5}},
+    "polygon": {"polygon": {"paths": [[{"x": -9, "y": 0}, {"x": -1, "y": 0}, {"x": -1, "y": 9}]]}},
+    "line": {"polyline": {"path": [{"x": 1, "y": -3}, {"x": 9, "y": -3}]}},
+    "point": {"keypoint": {"x": 3, "y": 16.5}},
+}
+BORDER = [
+    {"id": "1", "name": "a", "bounding_box": {"x": 23.5, "y": -100, "w": 500, "h": 500}},
+    {"id": "2", "name": "a", "keypoint": {"x": 24, "y": 16}},
+    {"id": "3", "name": "a", "polyline": {"path": [{"x": 1, "y": 0}, {"x": 9, "y": 0}]}},
+]
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_what_lies_wholly_outside_the_picture_is_told(
+    studio: Studio, owner: Principal, sample: Sample, kind: str
+) -> None:
+    assert (sample.width, sample.height) == (24, 16)
+    given = [*BORDER, {"id": "far", "name": "b"} | OUTSIDE[kind]]
+    annotations = AnnotationList.model_validate({"annotations": given}).annotations
+    saved = studio.documents.save(owner, sample.id, annotations)
+    assert saved.new_count == 4
+    assert [(found.index, found.annotation.id) for found in saved.outside] == [(3, "far")]

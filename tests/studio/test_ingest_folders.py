@@ -12,6 +12,7 @@ from support.uploads import codes, numbers, places
 
 from tintype_studio.catalog import ingest
 from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.folder_walk import require_pictures
 from tintype_studio.catalog.ingest import UploadReport
 from tintype_studio.errors import Cancelled, Conflict, InvalidInput
 from tintype_studio.identity.keys import Principal
@@ -120,7 +121,37 @@ def test_hidden_and_other_files_are_left_alone(
         "notes.txt": b"x",
         "jpg": picture(),
     }
-    assert numbers(studio.ingest.add_folder(owner, dataset, folder(files))) == (1, 1, 0, 0)
+    report = studio.ingest.add_folder(owner, dataset, folder(files))
+    assert numbers(report) == (1, 1, 0, 0)
+    assert (report.files_ignored, report.ignored_examples) == (2, ["jpg", "notes.txt"])
+
+
+def test_only_some_of_many_other_files_are_named(
+    studio: Studio, owner: Principal, dataset: Dataset, folder: Any
+) -> None:
+    report = studio.ingest.add_folder(owner, dataset, folder({f"{n}.txt": b"" for n in range(9)}))
+    assert (report.files_ignored, report.ignored_examples) == (9, [f"{n}.txt" for n in range(5)])
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, "'pictures'."),
+        ({"a.pdf": b""}, "'pictures', only 1 other file ('a.pdf')."),
+        (
+            {f"{n}.txt": b"" for n in range(6)},
+            "'pictures', only 6 other files ('0.txt', '1.txt', '2.txt', '3.txt', '4.txt', …).",
+        ),
+    ],
+)
+def test_a_folder_without_pictures_is_told_from_one_with(
+    folder: Any, picture: Any, files: dict[str, bytes], told: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        require_pictures(folder(files))
+    assert refused.value.code == "no_pictures"
+    assert refused.value.message.endswith(told)
+    require_pictures(folder({"deep/er/a.jpg": picture()}))
 
 
 def test_an_empty_folder_is_an_empty_report(

@@ -36,7 +36,12 @@ class World:
     keys: dict[Role, str]
 
     def request(self, tool: str, arguments: dict[str, Any], **changes: Any) -> Request:
-        values = {"api_key": self.keys[Role.OWNER], "door": "toolkit", "session": "s"} | changes
+        values = {
+            "api_key": self.keys[Role.OWNER],
+            "door": "toolkit",
+            "session": "s",
+            "base_url": "http://here.test",
+        } | changes
         files = everything(self.runtime.settings)
         return Request(tool=tool, arguments=arguments, files=files, **values)
 

@@ -91,6 +91,8 @@ def add_model(
     metrics: dict[str, float] | None = None,
     splits: dict[str, Sequence[str]] | None = None,
     ready: bool = True,
+    heads: bytes | None = None,
+    attributes: dict[str, dict[str, list[str]]] | None = None,
 ) -> Model:
     """A ready model, as a training run would have left it. ``splits`` are the ids of images by split."""
     now = clock.now()
@@ -135,6 +137,9 @@ def add_model(
                 card=card,
                 onnx_sha256=studio.blobs.put(onnx),
                 onnx_size=len(onnx),
+                heads_sha256=None if heads is None else studio.blobs.put(heads),
+                heads_size=None if heads is None else len(heads),
+                attributes=attributes,
                 updated_at=now,
                 ready_at=now if ready else None,
             )

@@ -33,7 +33,8 @@ from tintype_studio.studio import Studio
 
 VERSION = "1.0.0"
 REQUIREMENT = f"pictograph[cli]=={VERSION}"
-PLACE = Path(__file__).parents[2] / ".sdk" / f"pictograph-{VERSION}"
+PLACES = Path(__file__).parents[2] / ".sdk"
+PLACE = PLACES / f"pictograph-{VERSION}"
 SIDE = Path(__file__).parent / "sdk_side"
 
 SCRIPT_SECONDS = 180
@@ -49,20 +50,25 @@ class SdkError(Exception):
 
 def installed() -> Path:
     """The SDK's virtual environment, made when it is missing."""
-    PLACE.parent.mkdir(exist_ok=True)
-    with (PLACE.parent / "lock").open("w") as lock:
+    return installed_in(PLACE, REQUIREMENT, "bin/pictograph")
+
+
+def installed_in(place: Path, requirement: str, mark: str) -> Path:
+    """An environment with an SDK in it, made when the file ``mark`` is not in it."""
+    place.parent.mkdir(exist_ok=True)
+    with (place.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (PLACE / "bin" / "pictograph").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(PLACE)], check=True)
+        if not (place / mark).exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
             done = subprocess.run(
-                [str(PLACE / "bin" / "pip"), "install", "-q", REQUIREMENT], capture_output=True, text=True
+                [str(place / "bin" / "pip"), "install", "-q", requirement], capture_output=True, text=True
             )
             if done.returncode:
-                problem = f"{REQUIREMENT} cannot be installed here: {done.stderr.strip()[-300:]}"
+                problem = f"{requirement} cannot be installed here: {done.stderr.strip()[-300:]}"
                 if os.environ.get("CI"):
                     pytest.fail(problem)
                 pytest.skip(problem)
-    return PLACE
+    return place
 
 
 @dataclass
@@ -131,13 +137,16 @@ class Sdk:
         """With other arguments of ``Client``: ``max_retries``, ``timeout``, ``base_url``."""
         return replace(self, options={**self.options, **options})
 
+    def client_options(self) -> dict[str, Any]:
+        """Arguments of ``Client``."""
+        return {"api_key": self.key, "base_url": self.server.url, **self.options}
+
     def run(self, code: str, /, **values: Any) -> Any:
         """What the script returns, as JSON; raises ``SdkError`` with what it raises.
 
         The code is the body of a function; it sees ``client``, ``pictograph`` and the values.
         """
-        client = {"api_key": self.key, "base_url": self.server.url, **self.options}
-        job = {"code": code, "values": values, "client": client}
+        job = {"code": code, "values": values, "client": self.client_options()}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(job, default=str) + "\n")
@@ -179,7 +188,7 @@ def environment() -> dict[str, str]:
 @contextmanager
 def open_sdk(server: Server) -> Iterator[Sdk]:
     process = subprocess.Popen(
-        [str(installed() / "bin" / "python"), str(SIDE / "runner.py")],
+        [str(installed() / "bin" / "python"), str(SIDE / "runner.py"), "pictograph"],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -43,9 +43,10 @@ def use_fake_session(monkeypatch: Any, folder: Path) -> Script:
 
 class Script:
     """What the child does beside the usual. ``seconds``: how long each epoch says that it took; ``notes``:
-    what it remarks on the data; ``at``: by step (``prepare``, ``finish``, or an epoch's number) a list of
-    deeds, one for each time it is begun: ``crash``, ``memory``, ``diverge``, ``full``, ``hang``, ``stop``,
-    ``over``, ``nan`` or None. The log has every step that was begun, with its checkpoint and batch size.
+    what it remarks on the data; ``at``: by step (``prepare``, ``finish``, an epoch's number, or that of the
+    heads as ``heads-<number>``) a list of deeds, one for each time it is begun: ``crash``, ``memory``,
+    ``diverge``, ``full``, ``hang``, ``stop``, ``over``, ``nan`` or None. The log has every step that was
+    begun, with its checkpoint and batch size.
     """
 
     def __init__(self, path: Path) -> None:

@@ -17,7 +17,14 @@ from tintype_studio import clock
 from tintype_studio.errors import InvalidInput, Unavailable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.tasks import Signature, Task
-from tintype_studio.vision.train.session import EpochReport, Finished, Order, Prepared, StoredFile
+from tintype_studio.vision.train.session import (
+    EpochReport,
+    Finished,
+    HeadsReport,
+    Order,
+    Prepared,
+    StoredFile,
+)
 
 SCRIPT = "TEST_TRAINING_SCRIPT"
 
@@ -38,6 +45,13 @@ def prepare(order: Order) -> Prepared:
         {"badge": {"train": 4}, "crate": {"train": 4}},
         multi_label=False,
         notes=("The class crate stands in for others.", *script["notes"]),
+        attributes={
+            name: {
+                attribute: {option: {"train": 2, "val": 1, "test": 1} for option in options}
+                for attribute, options in of_class.items()
+            }
+            for name, of_class in (order.attributes or {}).items()
+        },
     )
 
 
@@ -78,11 +92,33 @@ def epoch(
     )
 
 
-def finish(order: Order, checkpoint: str) -> Finished:
+def heads_epoch(
+    order: Order, number: int, checkpoint: str | None, seconds_left: float, batch_size: int
+) -> HeadsReport:
+    script = _deed(f"heads-{number}", order, checkpoint, batch_size)
+    blobs = Blobs(order.blob_url)
+    if number > 1:
+        state = None if checkpoint is None else blobs.get_derived(checkpoint)
+        assert state == f"heads after {number - 1}".encode(), (number, checkpoint, state)
+    key = f"training/{order.run_id}/heads-{number}-{clock.new_id()}.pt"
+    blobs.put_derived(key, f"heads after {number}".encode())
+    return HeadsReport(
+        number=number,
+        metrics={"train_loss": 1 / number, "val_loss": math.nan, "val_accuracy": 1 - 1 / (number + 1)},
+        seconds=min(script["seconds"], seconds_left),
+        batch_size=batch_size,
+        best=True,
+        stop=number == 3,
+        checkpoint=key,
+    )
+
+
+def finish(order: Order, checkpoint: str, heads_checkpoint: str | None = None) -> Finished:
     _deed("finish", order, checkpoint, order.config.batch_size)
     blobs = Blobs(order.blob_url)
     state = blobs.get_derived(checkpoint)
     assert state is not None
+    heads = None if heads_checkpoint is None else blobs.get_derived(heads_checkpoint)
     signature = Signature(Task.DETECTION, order.pipeline, ("badge", "crate"), order.config.image_size)
 
     def stored(what: bytes) -> StoredFile:
@@ -102,6 +138,9 @@ def finish(order: Order, checkpoint: str) -> Finished:
         initialization="random",
         architecture="fake-nano",
         parameters=1000,
+        heads=None if heads is None else stored(heads),
+        attributes=None if heads is None else order.attributes,
+        heads_card=None if heads is None else {"evaluated_on": "test", "best_epoch": 3},
     )
 
 

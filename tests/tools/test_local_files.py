@@ -86,3 +86,14 @@ def test_the_workspaces_own_files_are_never_touched(tmp_path: Path) -> None:
             with pytest.raises(PathNotAllowed):
                 use(path)
     assert not files.allows(home / "secret.key")
+
+
+def test_a_file_and_a_folder_are_not_mixed_up(files: LocalFiles) -> None:
+    for ask, path, told in (
+        (files.file, "inner", "'inner' is a folder, not a file."),
+        (files.folder, "file.txt", "'file.txt' is a file, not a folder."),
+        (files.target, "inner", "'inner' is a folder, not a file."),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            ask(path)
+        assert refused.value.message == told

@@ -158,6 +158,17 @@ def test_what_agents_see_of_a_tool_changes_only_on_purpose(name: str) -> None:
     assert file.read_text() == current
 
 
+def test_what_reaches_other_peoples_servers_says_so() -> None:
+    """By what the handlers, plans and jobs of these tools use: a connector's web, a vision API, the hub."""
+    assert {tool.name for tool in REGISTRY if tool.open_world} == {
+        *("import_from_connector", "validate_connector", "train_pipeline"),
+        *("auto_annotate_dataset", "auto_annotate_images", "auto_annotate_text", "full_pipeline"),
+        *("call_tool", "confirm_call"),
+    }
+    for name, tool in TOOLS.items():
+        assert as_mcp_tool(tool)["annotations"]["openWorldHint"] is REGISTRY.get(name).open_world
+
+
 def test_no_snapshot_is_left_over() -> None:
     assert {p.stem for p in SNAPSHOTS.glob("*.json")} == set(TOOLS)
 

@@ -39,6 +39,7 @@ REGISTRY_SCHEMA: dict[str, Any] = {
                     "credit_cost",
                     "idempotent",
                     "effect",
+                    "open_world",
                 ],
                 "properties": {
                     "name": {"type": "string", "pattern": "^[a-z]+(_[a-z]+)+$"},
@@ -53,6 +54,7 @@ REGISTRY_SCHEMA: dict[str, Any] = {
                     "credit_cost": {"type": "integer", "minimum": 0},
                     "idempotent": {"type": "boolean"},
                     "effect": {"enum": ["read", "write", "destroy", "spend"]},
+                    "open_world": {"type": "boolean"},
                 },
             },
         },
@@ -98,6 +100,7 @@ def _entry(tool: ToolSpec) -> dict[str, Any]:
         "credit_cost": tool.credit_cost,
         "idempotent": tool.idempotent,
         "effect": tool.effect.value,
+        "open_world": tool.open_world,
     }
 
 

@@ -61,6 +61,12 @@ class LocalFiles:
         """An existing regular file to read."""
         real = self._resolve(path)
         if not real.is_file():
+            if real.is_dir():
+                raise InvalidInput(
+                    f"{printable(path[:200])!r} is a folder, not a file.",
+                    code="file_not_found",
+                    fix="Name one file in it.",
+                )
             raise InvalidInput(
                 f"There is no file at {printable(path[:200])!r}.",
                 code="file_not_found",
@@ -83,6 +89,12 @@ class LocalFiles:
         """An existing folder to read."""
         real = self._resolve(path)
         if not real.is_dir():
+            if real.is_file():
+                raise InvalidInput(
+                    f"{printable(path[:200])!r} is a file, not a folder.",
+                    code="folder_not_found",
+                    fix="Name the folder that it lies in.",
+                )
             raise InvalidInput(
                 f"There is no folder at {printable(path[:200])!r}.",
                 code="folder_not_found",
@@ -93,12 +105,14 @@ class LocalFiles:
     def target(self, path: str) -> Path:
         """A file to write; its folder must exist and nothing else may stand there."""
         real = self._resolve(path)
-        if real.is_dir() or (real.exists() and not real.is_file()):
+        if real.is_dir():
             raise InvalidInput(
-                f"{printable(path[:200])!r} is not a file name.",
+                f"{printable(path[:200])!r} is a folder, not a file.",
                 code="invalid_path",
-                fix="Name a file inside the folder, such as export.zip.",
+                fix="Name a file in it, such as export.zip.",
             )
+        if real.exists() and not real.is_file():
+            raise InvalidInput(f"{printable(path[:200])!r} is not a file.", code="invalid_path")
         if not real.parent.is_dir():
             raise InvalidInput(
                 f"The folder of {printable(path[:200])!r} does not exist.",

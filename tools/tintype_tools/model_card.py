@@ -18,9 +18,9 @@ from tintype_tools.model_shapes import Metrics
 from tintype_tools.spec import Result
 
 ModelId = Annotated[str, Field(description="UUID of the model.", max_length=80)]
-FileFormat = Literal["onnx", "checkpoint"]
+FileFormat = Literal["onnx", "checkpoint", "heads"]
 
-EXTENSIONS: dict[FileFormat, str] = {"onnx": "onnx", "checkpoint": "pt"}
+EXTENSIONS: dict[FileFormat, str] = {"onnx": "onnx", "checkpoint": "pt", "heads": "heads.onnx"}
 BINARY = "application/octet-stream"
 PNG = "image/png"
 _PNG_SIZE = slice(16, 24)
@@ -72,6 +72,32 @@ class ClassShare(Result):
     metrics: Metrics | None = None
 
 
+class OptionShare(Result):
+    """An option: its objects in the training data by split; of ``evaluated`` objects, how often it was right
+    (recall), and right when it was chosen (precision).
+    """
+
+    name: str
+    objects: dict[str, int] | None = None
+    evaluated: int | None = None
+    recall: float | None = None
+    precision: float | None = None
+
+
+class AttributeShare(Result):
+    """An attribute that the model chooses of the objects of a class. ``accuracy`` is that on true boxes,
+    ``accuracy_found`` that of ``found`` objects on the boxes that the model itself found.
+    """
+
+    class_name: str
+    attribute: str
+    evaluated: int | None = None
+    accuracy: float | None = None
+    found: int | None = None
+    accuracy_found: float | None = None
+    options: list[OptionShare]
+
+
 class EvaluationLine(Result):
     """An evaluation of the model."""
 
@@ -88,6 +114,7 @@ def file_of(model: Model, file_format: FileFormat, call: Call) -> ModelFile | No
     sha256, size = {
         "onnx": (model.onnx_sha256, model.onnx_size),
         "checkpoint": (model.checkpoint_sha256, model.checkpoint_size),
+        "heads": (model.heads_sha256, model.heads_size),
     }[file_format]
     if sha256 is None:
         return None
@@ -137,6 +164,42 @@ def classes_of(model: Model, evaluation: Evaluation | None) -> list[ClassShare]:
         )
         for name in model.classes
     ]
+
+
+def attributes_of(model: Model, evaluation: Evaluation | None) -> list[AttributeShare] | None:
+    """Every attribute that a model chooses, with its figures in an evaluation; None where it chooses none."""
+    trained_on = model.card.get("attributes", {}).get("objects", {})
+    measured = {} if evaluation is None else measured_attributes(evaluation.attributes)
+    return [
+        AttributeShare(
+            class_name=name,
+            attribute=attribute,
+            **measured.get((name, attribute), {}),
+            options=[
+                OptionShare(
+                    name=option,
+                    objects=trained_on.get(name, {}).get(attribute, {}).get(option),
+                    **measured.get((name, attribute, option), {}),
+                )
+                for option in options
+            ],
+        )
+        for name, of_class in model.attributes.items()
+        for attribute, options in of_class.items()
+    ] or None
+
+
+def measured_attributes(found: list[dict[str, Any]]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The figures of ``Evaluation.attributes`` by class and attribute, and by class, attribute and option."""
+    figures_of: dict[tuple[str, ...], dict[str, Any]] = {}
+    for each in found:
+        key = (each["name"], each["attribute"])
+        told = figures({k: each[k] for k in ("accuracy", "found", "accuracy_found")})
+        figures_of[key] = {"evaluated": each["count"], **told}
+        for option in each["options"]:
+            told = figures({k: option[k] for k in ("recall", "precision")})
+            figures_of[*key, option["name"]] = {"evaluated": option["count"], **told}
+    return figures_of
 
 
 def line_of(stored: StoredEvaluation) -> EvaluationLine:

@@ -144,7 +144,9 @@ class EpochShape(Result):
 
 
 class ModelShape(Result):
-    """A model. ``onnx_size`` in bytes; ``metrics`` are those of images that it never learned from."""
+    """A model. ``onnx_size`` in bytes; ``metrics`` are those of images that it never learned from;
+    ``attributes`` are those that it chooses, by class.
+    """
 
     id: str
     organization_id: str
@@ -159,6 +161,7 @@ class ModelShape(Result):
     image_size: int | None = None
     metrics: Metrics | None = None
     class_mapping: dict[str, str] | None = None
+    attributes: dict[str, list[str]] | None = None
     dataset_name: str
     training_run_id: str
     parent_model_id: str | None = None
@@ -185,6 +188,7 @@ class ModelShape(Result):
             image_size=model.signature.image_size if model.signature is not None else None,
             metrics=_short(model.metrics) or None,
             class_mapping=model.class_mapping or None,
+            attributes={name: list(own) for name, own in model.attributes.items()} or None,
             dataset_name=model.dataset_name,
             training_run_id=model.run_id,
             parent_model_id=model.parent_model_id,

@@ -10,8 +10,9 @@ import orjson
 from pydantic import Field
 
 from tintype_studio.annotations.geometry import Annotation, Label
+from tintype_studio.annotations.options import MAX_ATTRIBUTES, MAX_LENGTH, MAX_OPTIONS, MIN_OPTIONS
 from tintype_studio.annotations.review import Selection
-from tintype_studio.catalog.datasets import Dataset, DatasetClass
+from tintype_studio.catalog.datasets import ClassAttribute, Dataset, DatasetClass
 from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import InvalidInput
 from tintype_studio.exports.service import Export
@@ -30,6 +31,22 @@ AnnotationType = Literal["bbox", "polygon", "polyline", "keypoint"]
 """What an annotation can be."""
 
 
+class AttributeArgs(Args):
+    """What may be said of each object of a class."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH, description="Such as colour.")]
+    options: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]],
+        Field(
+            min_length=MIN_OPTIONS, max_length=MAX_OPTIONS, description="What it can be, such as red, blue."
+        ),
+    ]
+
+    def as_attribute(self) -> ClassAttribute:
+        """As the platform has it."""
+        return ClassAttribute(self.name, tuple(self.options))
+
+
 class ClassArgs(Args):
     """One class."""
 
@@ -40,10 +57,35 @@ class ClassArgs(Args):
     color: Annotated[
         str | None, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="Drawing colour, #rrggbb.")
     ] = None
+    attributes: Annotated[
+        list[AttributeArgs] | None,
+        Field(
+            max_length=MAX_ATTRIBUTES,
+            description="Its attributes; annotations choose one option of each. Left out: as they are.",
+        ),
+    ] = None
 
     def as_class(self) -> DatasetClass:
         """As the platform has it."""
-        return DatasetClass(self.name, self.type, self.color)
+        attributes = tuple(each.as_attribute() for each in self.attributes or ())
+        return DatasetClass(self.name, self.type, self.color, attributes)
+
+
+def declared_classes(call: Call, dataset: str, classes: Sequence[ClassArgs]) -> Dataset:
+    """Replace a dataset's class list. Classes that say nothing of attributes keep theirs."""
+    return call.studio.classes.declare(
+        call.principal,
+        dataset,
+        [c.as_class() for c in classes],
+        keep_attributes=frozenset(c.name for c in classes if c.attributes is None),
+    )
+
+
+class AttributeShape(Result):
+    """An attribute of the objects of a class, and its options."""
+
+    name: str
+    options: list[str]
 
 
 class ClassShape(Result):
@@ -52,6 +94,13 @@ class ClassShape(Result):
     name: str
     type: str | None = None
     color: str | None = None
+    attributes: list[AttributeShape] | None = None
+
+    @classmethod
+    def of(cls, found: DatasetClass) -> ClassShape:
+        """From the platform's class."""
+        attributes = [AttributeShape(name=a.name, options=list(a.options)) for a in found.attributes]
+        return cls(name=found.name, type=found.type, color=found.color, attributes=attributes or None)
 
 
 class ImageShape(Result):
@@ -136,7 +185,7 @@ class DatasetShape(Result):
             completed_image_count=dataset.completed_image_count,
             annotation_count=dataset.annotation_count,
             total_size=dataset.total_size,
-            classes=[ClassShape(name=c.name, type=c.type, color=c.color) for c in dataset.classes],
+            classes=[ClassShape.of(c) for c in dataset.classes],
             classes_declared=dataset.classes_declared,
             annotation_types=dataset.annotation_types,
             archived_images=archived or None,

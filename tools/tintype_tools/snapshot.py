@@ -22,6 +22,16 @@ AFTER_OTHERS = frozenset({"confirm_call", "get_job", "read_more"})
 MAX_RESULT_CHARACTERS = 100_000
 """What the default response cap lets through: four bytes for each of its 25,000 tokens."""
 
+PREVIEW_VIEW = "ui://tintype/preview.html"
+APPROVAL_VIEW = "ui://tintype/approval.html"
+"""Pages that hosts with MCP Apps show beside a tool's answer (``tintype_server.mcp.apps`` has them)."""
+MAY_ASK = frozenset(
+    {"call_tool", "copy_images", "undo_call", "undo_session", "update_dataset", "update_images"}
+)
+"""Tools that delete nothing by themselves, and yet may ask for confirmation."""
+ASKS_FROM_CREDITS = 10
+"""Typical price from which on a tool's call may cost enough to ask for confirmation."""
+
 _ROLES = ("viewer", "member", "admin", "owner")
 
 
@@ -81,6 +91,9 @@ def as_mcp_tool(tool: dict[str, Any]) -> dict[str, Any]:
     }
     if tool["name"] in AFTER_OTHERS:
         meta["anthropic/alwaysLoad"] = True
+    view = view_of(tool)
+    if view is not None:
+        meta["ui"] = {"resourceUri": view}
     return {
         "name": tool["name"],
         "title": tool["title"],
@@ -91,10 +104,18 @@ def as_mcp_tool(tool: dict[str, Any]) -> dict[str, Any]:
             "readOnlyHint": tool["effect"] == "read",
             "destructiveHint": tool["effect"] == "destroy",
             "idempotentHint": tool["idempotent"],
-            "openWorldHint": False,
+            "openWorldHint": tool.get("open_world", False),
         },
         "_meta": meta,
     }
+
+
+def view_of(tool: dict[str, Any]) -> str | None:
+    """Address of the page that shows a tool's answer, for hosts that can; the answer is whole without it."""
+    if tool["name"] == "preview_image":
+        return PREVIEW_VIEW
+    asks = tool["effect"] == "destroy" or tool["name"] in MAY_ASK or tool["credit_cost"] >= ASKS_FROM_CREDITS
+    return APPROVAL_VIEW if asks else None
 
 
 def as_anthropic_tool(tool: dict[str, Any]) -> dict[str, Any]:

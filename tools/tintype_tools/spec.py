@@ -56,6 +56,7 @@ class Category(StrEnum):
     EXPORTS = "Exports"
     TRAINING = "Training"
     MODELS = "Models"
+    PREDICTIONS = "Predictions"
     CONNECTORS = "Connectors"
     VIDEO = "Video"
     CREDITS = "Credits"
@@ -116,6 +117,10 @@ class ToolSpec(BaseModel):
     """For changes: whether the handler only writes to the database and to blobs, and quickly. Then all it
     writes is one transaction with the charge, the stored answer and the audit line. A handler that works
     for long, or writes elsewhere, commits as it goes.
+    """
+    open_world: bool = False
+    """Whether a call may reach servers of others, such as a provider's datasets or a vision API. What it
+    brings from there is to be trusted less.
     """
     bulk: bool = False
     """Whether a call may change very many things; a restore point is set before it."""

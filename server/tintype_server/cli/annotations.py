@@ -9,6 +9,7 @@ import click
 from tintype_server.cli.calling import CallOptions, calling
 from tintype_server.cli.resource import ResourceGroup, as_json_option, change_options, word_options
 from tintype_server.cli.showing import finish, say_undo
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 
@@ -18,6 +19,7 @@ def command() -> None:
 
 
 @command.command("get")
+@does("get_annotations")
 @click.argument("image_id")
 @as_json_option
 @click.pass_obj
@@ -36,13 +38,26 @@ def get(settings: Settings, image_id: str, as_json: bool) -> None:
 
 
 @command.command("save")
+@does("save_annotations")
 @click.argument("image_id")
 @click.option("--file", "-f", required=True, help="JSON file with an array of annotations ('-': stdin).")
 @change_options
 @as_json_option
 @click.pass_obj
 def save(settings: Settings, image_id: str, file: str, options: CallOptions, as_json: bool) -> None:
-    """Replace all annotations of an image by those of a file."""
+    r"""Replace all annotations of an image by those of a file, a JSON array.
+
+    Coordinates are pixels of the upright picture. `annotations get IMAGE_ID --json` prints such an array.
+
+    \b
+    [{"id": "1", "name": "stop", "bounding_box": {"x": 12, "y": 8, "w": 90, "h": 90}},
+     {"id": "2", "name": "pole", "polygon": {"paths": [[{"x": 50, "y": 99},
+       {"x": 58, "y": 99}, {"x": 54, "y": 240}]]}},
+     {"id": "3", "name": "lamp", "keypoint": {"x": 54, "y": 30}}]
+
+    \b
+    tintype annotations save IMAGE_ID --file ./anns.json
+    """
     from tintype_server.cli.files import read_json
 
     annotations = read_json(file)
@@ -55,6 +70,7 @@ def save(settings: Settings, image_id: str, file: str, options: CallOptions, as_
 
 
 @command.command("delete")
+@does("delete_annotations")
 @click.argument("image_id")
 @word_options
 @as_json_option

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tintype_server.cli.tool_options import arguments_of, in_options, options_of
 from tintype_server.settings import Settings
 from tintype_studio.errors import InvalidInput
 from tintype_studio.names import printable
 from tintype_tools.snapshot import load_snapshot
+
+
+class ToolCommand(click.Command):
+    """A tool's command, which answers an unknown option with those that there are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; ``UsageError`` with advice for an unknown option."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.possibilities:
+                raise
+            names = ", ".join(param.opts[0] for param in self.params)
+            raise click.UsageError(f"{error.message} There are: {names}.", ctx) from None
 
 
 class ToolGroup(click.Group):
@@ -49,10 +62,6 @@ def command() -> None:
 
 def _tool_command(tool: dict[str, Any]) -> click.Command:
     schema = tool["input_schema"]
-    options: list[click.Parameter] = [
-        _option(name, prop, required=name in schema.get("required", []))
-        for name, prop in schema["properties"].items()
-    ]
     general: list[click.Parameter] = [
         click.Option(["--args"], metavar="JSON", help="All arguments as one JSON object ('-': from stdin)."),
         click.Option(["--idempotency-key"], help="Makes a repeated call happen once."),
@@ -64,34 +73,14 @@ def _tool_command(tool: dict[str, Any]) -> click.Command:
         click.Option(["--picture"], type=click.Path(dir_okay=False), help="Where to save a picture."),
     ]
     # A tool's own argument goes before a general one of its name.
-    options += [option for option in general if option.name not in schema["properties"]]
+    general = [option for option in general if option.name not in schema["properties"]]
+    options = options_of(schema, [option.name or "" for option in general]) + general
 
     @click.pass_obj
     def run(settings: Settings, /, **values: Any) -> None:
         _run(settings, tool["name"], schema["properties"], values)
 
-    return click.Command(tool["name"], params=options, callback=run, help=tool["description"])
-
-
-def _option(name: str, prop: dict[str, Any], *, required: bool) -> click.Option:
-    kind = _type_of(prop)
-    text = prop.get("description", "")
-    flag = f"--{name.replace('_', '-')}"
-    if kind == "boolean":
-        return click.Option([f"{flag}/--no-{name.replace('_', '-')}", name], default=None, help=text)
-    if required:
-        text += "  [required]"
-    metavar = {"integer": "N", "number": "X", "string": "TEXT"}.get(kind, "JSON")
-    return click.Option([flag, name], metavar=metavar, help=text)
-
-
-def _type_of(prop: dict[str, Any]) -> str:
-    if "type" in prop:
-        return str(prop["type"])
-    for branch in prop.get("anyOf", []):
-        if branch.get("type") != "null":
-            return str(branch.get("type"))
-    return "object"
+    return ToolCommand(tool["name"], params=options, callback=run, help=tool["description"])
 
 
 def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict[str, Any]) -> None:
@@ -99,7 +88,7 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
     from tintype_server.cli.progress import shown_progress
     from tintype_server.cli.tables import print_json
 
-    arguments = _arguments(properties, values)
+    arguments = arguments_of(properties, values)
     if values["picture"]:
         _require_folder(Path(values["picture"]))
     options = CallOptions(
@@ -111,7 +100,11 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
         max_response_tokens=values["max_response_tokens"],
     )
     with shown_progress(quiet=False) as progress, calling(settings, progress) as caller:
-        outcome = caller.call(tool, arguments, options)
+        try:
+            outcome = caller.call(tool, arguments, options)
+        except InvalidInput as error:
+            error.message = in_options(error.message, properties)
+            raise
     print_json(outcome.value)
     if outcome.replayed:
         click.echo("replayed: the stored answer of the first call with this idempotency key", err=True)
@@ -155,33 +148,3 @@ def _not_written(picture: Path, problem: str) -> InvalidInput:
         code="picture_not_written",
         fix="Name a file in a folder that you may write to with --picture.",
     )
-
-
-def _arguments(properties: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    if values["args"] is not None:
-        arguments = _json(_stdin() if values["args"] == "-" else values["args"], "--args")
-        if not isinstance(arguments, dict):
-            raise click.UsageError("--args must be a JSON object.")
-    for name, prop in properties.items():
-        value = values.get(name)
-        if value is None:
-            continue
-        if isinstance(value, str) and _type_of(prop) in {"array", "object"}:
-            value = _json(value, f"--{name.replace('_', '-')}")
-        arguments[name] = value
-    return arguments
-
-
-def _stdin() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError:
-        raise click.UsageError("What came on stdin is not text.") from None
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise click.UsageError(f"{what} is not valid JSON.") from None

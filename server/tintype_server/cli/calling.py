@@ -14,7 +14,7 @@ import click
 from tintype_server.cli.interrupts import say_stopping, until_interrupted
 from tintype_server.cli.progress import say
 from tintype_server.settings import Settings
-from tintype_studio.errors import Cancelled, ConfirmationRequired, RateLimited
+from tintype_studio.errors import ApprovalDenied, Cancelled, ConfirmationRequired, RateLimited
 from tintype_studio.names import printable
 from tintype_tools.call import Progress, no_progress
 
@@ -106,10 +106,31 @@ class Caller:
             token = question.details.get("confirm_token")
             if token is None:
                 raise
-            if not (options.yes or _agrees(question)):
-                question.fix = "Run the command again with --yes, once it is agreed."
+            if not (options.yes or self._agrees(question)):
+                approval = question.details["approval_id"]
+                question.fix = (
+                    "Run the command again with --yes, once it is agreed. Or a person answers within a day: "
+                    f"`tintype approvals approve {approval}`, and the same command goes on without --yes; "
+                    f"`tintype approvals deny {approval}`, and it is refused."
+                )
                 raise
             return self._in_turn(request.confirmed(token))
+
+    def _agrees(self, question: ConfirmationRequired) -> bool:
+        """Ask a person at the terminal; False where nobody is. A no takes the question out of the queue."""
+        if not sys.stdin.isatty():
+            return False
+        agreed = False
+        try:
+            agreed = click.confirm(printable(question.message), err=True)
+        finally:
+            if not agreed:
+                self.studio.approvals.withdraw(question.token)
+        if not agreed:
+            raise ApprovalDenied(
+                "You said no; nothing was done.", fix="Run the command again if it is to be."
+            )
+        return True
 
     def read(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Call a tool and take its whole answer; what a key's response budget cuts is said on stderr."""
@@ -160,7 +181,3 @@ def calling(settings: Settings, progress: Progress = no_progress) -> Iterator[Ca
         yield Caller(runtime, resolved_key(settings), progress)
     finally:
         runtime.close()
-
-
-def _agrees(question: ConfirmationRequired) -> bool:
-    return sys.stdin.isatty() and click.confirm(printable(question.message), err=True)

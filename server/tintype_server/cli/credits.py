@@ -9,6 +9,7 @@ import click
 
 from tintype_server.cli.acting import acting
 from tintype_server.cli.resource import ResourceGroup
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def command() -> None:
 
 
 @command.command("balance")
+@does("get_credit_balance")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def balance(settings: Settings, as_json: bool) -> None:
@@ -44,6 +46,7 @@ def balance(settings: Settings, as_json: bool) -> None:
 
 
 @command.command("history")
+@does("list_credit_history")
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--offset", type=click.IntRange(min=0), default=0)
 @click.option("--json", "as_json", is_flag=True)
@@ -67,6 +70,7 @@ def history(settings: Settings, limit: int, offset: int, as_json: bool) -> None:
 
 
 @command.command("estimate")
+@does("estimate_credit_cost")
 @click.argument("operation")
 @click.option("--quantity", "-q", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True)

@@ -19,8 +19,10 @@ from tintype_server.cli.resource import (
     word_options,
 )
 from tintype_server.cli.showing import finish, say_undo, show
+from tintype_server.cli.tool_commands import does
 from tintype_server.cli.waiting import call_and_wait
 from tintype_server.settings import Settings
+from tintype_studio.units import size_in_words
 
 COLUMNS = ("name", "id", "images", "completed", "annotations", "size")
 IMAGE_COLUMNS = ("id", "folder", "filename", "status", "width", "height", "annotations")
@@ -32,6 +34,7 @@ def command() -> None:
 
 
 @command.command("list")
+@does("list_datasets")
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Datasets to leave out, newest first.")
 @as_json_option
@@ -49,6 +52,7 @@ def list_datasets(settings: Settings, limit: int, offset: int, as_json: bool) ->
 
 
 @command.command("get")
+@does("get_dataset")
 @click.argument("name")
 @click.option("--include-images", "-I", is_flag=True, help="List its images, too.")
 @click.option("--images-limit", type=click.IntRange(min=1), default=100, show_default=True)
@@ -72,6 +76,7 @@ def get(settings: Settings, name: str, include_images: bool, images_limit: int, 
 
 
 @command.command("create")
+@does("create_dataset")
 @click.argument("name")
 @click.option("--description", "-d", help="What it is for.")
 @change_options
@@ -87,6 +92,7 @@ def create(
 
 
 @command.command("delete")
+@does("delete_dataset")
 @click.argument("name")
 @word_options
 @as_json_option
@@ -100,6 +106,7 @@ def delete(settings: Settings, name: str, options: CallOptions, as_json: bool) -
 
 
 @command.command("upload")
+@does("upload_dataset_from_folder")
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--workers", "-w", type=click.IntRange(1, 32), default=8, show_default=True)
@@ -134,6 +141,7 @@ def upload(
 
 
 @command.command("import")
+@does("import_dataset")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--format", "file_format", type=choices("import_dataset", "format"), default="auto")
@@ -207,5 +215,5 @@ def image_row(image: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _row(dataset: dict[str, Any]) -> tuple[object, ...]:
-    names = ("name", "id", "image_count", "completed_image_count", "annotation_count", "total_size")
-    return tuple(dataset[name] for name in names)
+    names = ("name", "id", "image_count", "completed_image_count", "annotation_count")
+    return (*(dataset[name] for name in names), size_in_words(dataset["total_size"]))

@@ -17,8 +17,10 @@ from tintype_server.cli.resource import (
     word_options,
 )
 from tintype_server.cli.showing import finish, show
+from tintype_server.cli.tool_commands import does
 from tintype_server.cli.waiting import call_and_wait
 from tintype_server.settings import Settings
+from tintype_studio.units import size_in_words
 
 
 @click.group("exports", cls=ResourceGroup)
@@ -27,6 +29,7 @@ def command() -> None:
 
 
 @command.command("list")
+@does("list_exports")
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Exports to leave out, newest first.")
 @click.option("--dataset", help="Only exports of this dataset.")
@@ -45,14 +48,15 @@ def list_exports(
     if as_json:
         print_json(found)
         return
-    names = ("dataset_name", "name", "format", "status", "image_count", "annotation_count", "file_size")
+    names = ("dataset_name", "name", "format", "status", "image_count", "annotation_count")
     print_table(
         ("dataset", "name", "format", "status", "images", "annotations", "size"),
-        [tuple(export.get(name) for name in names) for export in found],
+        [(*(export.get(name) for name in names), _size(export.get("file_size"))) for export in found],
     )
 
 
 @command.command("get")
+@does("get_export")
 @click.argument("dataset")
 @click.argument("name")
 @as_json_option
@@ -70,6 +74,7 @@ def get(settings: Settings, dataset: str, name: str, as_json: bool) -> None:
 
 
 @command.command("create")
+@does("create_export")
 @click.argument("dataset")
 @click.argument("name")
 @click.option("--format", "file_format", type=choices("create_export", "format"), default="pictograph")
@@ -115,6 +120,7 @@ def create(
 
 
 @command.command("download")
+@does("download_export")
 @click.argument("dataset")
 @click.argument("name")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="ZIP file to write.")
@@ -133,6 +139,7 @@ def download(settings: Settings, dataset: str, name: str, output: Path, as_json:
 
 
 @command.command("delete")
+@does("delete_export")
 @click.argument("dataset")
 @click.argument("name")
 @word_options
@@ -143,3 +150,7 @@ def delete(settings: Settings, dataset: str, name: str, options: CallOptions, as
     with calling(settings) as caller:
         outcome = caller.call("delete_export", {"dataset_name": dataset, "export_name": name}, options)
     finish(outcome, as_json=as_json)
+
+
+def _size(size: int | None) -> str | None:
+    return None if size is None else size_in_words(size)

@@ -73,6 +73,12 @@ def read_json(path: str) -> Any:
         else:
             with Path(path).expanduser().open("rb") as file:
                 text = file.read(LARGEST_JSON + 1)
+    except IsADirectoryError:
+        raise InvalidInput(
+            f"{printable(path[:200])!r} is a folder, not a file.",
+            code="file_not_found",
+            fix="Name one file in it.",
+        ) from None
     except (OSError, RuntimeError, ValueError) as error:
         raise InvalidInput(
             f"{printable(path[:200])!r} cannot be read: {_reason(error)}.",

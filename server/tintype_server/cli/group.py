@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 from tintype_server.cli.main import COMMANDS, load_command
+from tintype_server.cli.suggesting import SuggestingGroup
 from tintype_studio.errors import TintypeError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """Finds commands in ``COMMANDS`` and imports one only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -47,9 +48,12 @@ class LazyGroup(click.Group):
             click.echo("stopped", err=True)
             sys.exit(INTERRUPTED)
         except Exception as error:
+            from tintype_server.cli.tool_commands import in_commands
+
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # click ends quietly when whoever read the output has gone
             told = _told(error)
+            told.message, told.fix = in_commands(told.message), in_commands(told.fix)
             if ctx.params.get("json_errors"):
                 click.echo(json.dumps({"error": told.as_dict()}), err=True)
             else:

@@ -10,6 +10,7 @@ from tintype_server.cli.calling import CallOptions, calling
 from tintype_server.cli.progress import shown_progress
 from tintype_server.cli.resource import ResourceGroup, as_json_option, change_options, choices, word_options
 from tintype_server.cli.showing import finish, say_undo
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 
@@ -19,6 +20,7 @@ def command() -> None:
 
 
 @command.command("list")
+@does("list_dataset_files")
 @click.argument("dataset")
 @click.option("--status", type=choices("list_dataset_files", "status"), default="all", show_default=True)
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=100, show_default=True)
@@ -42,6 +44,7 @@ def list_images(
 
 
 @command.command("upload")
+@does("upload_image")
 @click.argument("dataset")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--folder", "-f", default="/", show_default=True, help="Virtual folder, such as /cars.")
@@ -79,6 +82,7 @@ def download(settings: Settings, image_id: str, output: Path, overwrite: bool, a
 
 
 @command.command("delete")
+@does("delete_image")
 @click.argument("image_id")
 @click.option("--permanent", is_flag=True, help="For good, not into the recycle bin.")
 @word_options

@@ -10,6 +10,7 @@ import click
 from tintype_server.cli.acting import acting, on_record_here
 from tintype_server.cli.parameters import ROLES
 from tintype_server.cli.resource import ResourceGroup
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 from tintype_studio.errors import TintypeError
 
@@ -22,6 +23,7 @@ def command() -> None:
 
 
 @command.command("create")
+@does("create_invite")
 @click.argument("email")
 @click.option("--role", default="member", show_default=True, type=click.Choice(ROLES))
 @click.option("--expires-in-days", default=7, show_default=True, type=int)
@@ -52,6 +54,7 @@ def create(settings: Settings, email: str, role: str, expires_in_days: int, as_j
 
 
 @command.command("list")
+@does("list_invites")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those; default: all.")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
@@ -73,6 +76,7 @@ def list_invites(settings: Settings, status: str | None, as_json: bool) -> None:
 
 
 @command.command("revoke")
+@does("revoke_invite")
 @click.argument("invite")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj

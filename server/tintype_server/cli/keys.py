@@ -11,6 +11,7 @@ import click
 from tintype_server.cli.acting import acting
 from tintype_server.cli.parameters import LIFTED, ROLES, Lifetime, Liftable, Toolsets
 from tintype_server.cli.resource import ResourceGroup
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def command() -> None:
 
 
 @command.command("create")
+@does("create_api_key")
 @click.option("--role", required=True, type=click.Choice(ROLES))
 @click.option("--name", required=True, help="What the key is for.")
 @click.option("--user", help="Member that it belongs to: a user id or e-mail address; default: yours.")
@@ -79,6 +81,7 @@ def create(
 
 
 @command.command("list")
+@does("list_api_keys")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def list_keys(settings: Settings, as_json: bool) -> None:
@@ -111,6 +114,7 @@ def list_keys(settings: Settings, as_json: bool) -> None:
 
 
 @command.command("get")
+@does("get_api_key")
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
@@ -122,6 +126,7 @@ def get(settings: Settings, key: str, as_json: bool) -> None:
 
 
 @command.command("update")
+@does("update_api_key")
 @click.argument("key")
 @click.option("--name", help="What the key is for.")
 @click.option("--role", type=click.Choice(ROLES))
@@ -139,6 +144,7 @@ def update(settings: Settings, /, key: str, as_json: bool, **options: Any) -> No
 
 
 @command.command("revoke")
+@does("delete_api_key")
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj

@@ -10,6 +10,7 @@ import click
 from tintype_server.cli.acting import acting
 from tintype_server.cli.parameters import ROLES
 from tintype_server.cli.resource import ResourceGroup
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def command() -> None:
 
 
 @command.command("list")
+@does("list_members")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def list_members(settings: Settings, as_json: bool) -> None:
@@ -44,6 +46,7 @@ def list_members(settings: Settings, as_json: bool) -> None:
 
 
 @command.command("set-role")
+@does("update_member_role")
 @click.argument("member")
 @click.argument("role", type=click.Choice(ROLES))
 @click.option("--json", "as_json", is_flag=True)
@@ -58,6 +61,7 @@ def set_role(settings: Settings, member: str, role: str, as_json: bool) -> None:
 
 
 @command.command("remove")
+@does("remove_member")
 @click.argument("member")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj

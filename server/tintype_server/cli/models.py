@@ -10,6 +10,7 @@ from tintype_server.cli.calling import CallOptions, calling
 from tintype_server.cli.progress import shown_progress
 from tintype_server.cli.resource import ResourceGroup, as_json_option, choices, word_options
 from tintype_server.cli.showing import finish, say_undo, show
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 
@@ -19,6 +20,7 @@ def command() -> None:
 
 
 @command.command("list")
+@does("list_models")
 @click.option("--limit", "-n", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Models to leave out, newest first.")
 @click.option("--status", type=choices("list_models", "status"), help="Only models of this status.")
@@ -45,6 +47,7 @@ def list_models(
 
 
 @command.command("get")
+@does("get_model")
 @click.argument("model_id")
 @as_json_option
 @click.pass_obj
@@ -61,6 +64,7 @@ def get(settings: Settings, model_id: str, as_json: bool) -> None:
 
 
 @command.command("download")
+@does("download_model")
 @click.argument("model_id")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="File to write.")
 @click.option("--format", "file_format", type=choices("download_model", "format"), default="onnx")
@@ -86,6 +90,7 @@ def download(settings: Settings, model_id: str, output: Path, file_format: str, 
 
 
 @command.command("delete")
+@does("delete_model")
 @click.argument("model_id")
 @word_options
 @as_json_option

@@ -10,6 +10,7 @@ import click
 from tintype_server.cli.acting import acting
 from tintype_server.cli.parameters import LIFTED, Liftable
 from tintype_server.cli.resource import ResourceGroup
+from tintype_server.cli.tool_commands import does
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def command() -> None:
 
 
 @command.command("show")
+@does("get_organization")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def show(settings: Settings, as_json: bool) -> None:

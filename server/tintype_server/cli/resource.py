@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from tintype_server.cli.calling import CallOptions
+from tintype_server.cli.suggesting import SuggestingGroup
 
 Command = Callable[..., None]
 
 
-class ResourceGroup(click.Group):
+class ResourceGroup(SuggestingGroup):
     """A group whose commands take ``--api-key``, as the one before the group's name."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:

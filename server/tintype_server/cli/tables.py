@@ -50,4 +50,6 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 def _cell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
     return visible(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))

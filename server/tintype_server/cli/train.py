@@ -19,6 +19,7 @@ from tintype_server.cli.resource import (
     word_options,
 )
 from tintype_server.cli.showing import BAD_ENDS, finish, show
+from tintype_server.cli.tool_commands import does
 from tintype_server.cli.waiting import ENDED, wait_until_ended
 from tintype_server.settings import Settings
 
@@ -34,6 +35,7 @@ def command() -> None:
 
 
 @command.command("start")
+@does("train_pipeline")
 @click.argument("dataset")
 @click.option("--pipeline", "-p", required=True, type=choices("train_pipeline", "pipeline"))
 @click.option("--gpu", type=choices("train_pipeline", "gpu"), default="a10g", show_default=True)
@@ -86,6 +88,7 @@ def start(
 
 
 @command.command("list")
+@does("list_training_runs")
 @click.option("--limit", "-n", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--dataset", help="Only runs on this dataset.")
 @click.option("--status", type=choices("list_training_runs", "status"), help="Only runs of this status.")
@@ -109,6 +112,7 @@ def list_runs(settings: Settings, limit: int, dataset: str | None, status: str |
 
 
 @command.command("status")
+@does("get_training_status")
 @click.argument("run_id")
 @click.option(
     "--wait/--no-wait", default=False, help="Stay until it has ended, and do it if nobody else does."
@@ -130,6 +134,7 @@ def status(settings: Settings, run_id: str, wait: bool, as_json: bool) -> None:
 
 
 @command.command("cancel")
+@does("cancel_training")
 @click.argument("run_id")
 @word_options
 @as_json_option

@@ -18,10 +18,11 @@ from tintype_server.demo.training import train
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
 from tintype_studio.errors import InvalidInput
+from tintype_studio.extras import install_command
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import printable
-from tintype_studio.training.plan import missing_libraries
+from tintype_studio.training.plan import EXTRA, missing_libraries
 
 DATASET = "demo"
 LABELLED_AT_MOST = 12
@@ -205,8 +206,8 @@ class Story:
         self._title("Labelled pictures become a model, which finds what it has never seen")
         if missing_libraries():
             self._console.print(
-                "  [dim]Training needs PyTorch, which is not installed. To see it: pip install "
-                "'tintype\\[train]', then run the demo again.[/dim]"
+                "  [dim]Training needs PyTorch, which is not installed. To see it: "
+                f"{escape(install_command(EXTRA))}, then run the demo again.[/dim]"
             )
             return
         async with self._connect("--root", str(self._out)) as agent:

@@ -64,7 +64,7 @@ async def train(agent: Agent, console: Console, folder: Path, previews: Path) ->
         answer = await agent.call(
             "predict_image",
             {
-                "model_id": model["id"],
+                "model": model["id"],
                 "image_uuid": image["id"],
                 # Where the model itself balanced precision and recall best, on its test pictures.
                 "confidence_threshold": model["metrics"]["score_threshold"],
@@ -72,7 +72,10 @@ async def train(agent: Agent, console: Console, folder: Path, previews: Path) ->
             quiet=number > 0,
         )
         _keep(answer.pictures, previews / Path(image["filename"]).stem)
-        predictions = answer.need()["predictions"]
+        predictions = [
+            {"name": each["categories"][0]["name"], "bounding_box": each["bounding_box"]}
+            for each in answer.need()["objects"]
+        ]
         shown = signs[image["filename"]]
         right += sum(any(matches(p, sign) for p in predictions) for sign in shown)
         found, there = found + len(predictions), there + len(shown)

@@ -9,18 +9,7 @@ from tintype_server.dispatch.running import RunningCall
 from tintype_studio.history.changes import Change, Kind
 from tintype_tools.call import Affected, Plan
 from tintype_tools.spec import Effect, ToolSpec
-
-_WORDS: dict[str, str] = {
-    Kind.DATASET_DELETED: "delete the dataset {name}",
-    Kind.DATASET_UPDATED: "change name or description of the dataset {name}",
-    Kind.IMAGES_DELETED: "delete {count} of the images of {dataset}",
-    Kind.MODEL_ARCHIVED: "delete the model {name}",
-    Kind.PURGED: "remove for good what lies in the recycle bin",
-    "export.deleted": "remove the export {name} of {dataset} and its ZIP",
-    "member.removed": "remove the member {name} and switch off their keys",
-    "invite.revoked": "take back the invite of {name}",
-    "api_key.revoked": "switch off the API key {name}",
-}
+from tintype_tools.wording import deed_in_words
 
 
 def rehearse(call: RunningCall) -> Plan:
@@ -68,19 +57,11 @@ def shown(plan: Plan) -> list[dict[str, Any]]:
 
 def told(spec: ToolSpec, plan: Plan, price: int) -> str:
     """The plan in one sentence for a person."""
-    deeds = "; ".join(_told(a) for a in plan.affected) or spec.title.lower()
-    cost = f" It costs {price} credits." if price else ""
+    nothing = "change nothing" if spec.plan is None else spec.title.lower()
+    deeds = "; ".join(map(deed_in_words, plan.affected)) or nothing
+    cost = f" It costs {price:,} credit{'s' * (price != 1)}." if price else ""
     back = "It can be undone." if plan.undoable else "It cannot be undone."
     return f"It would {deeds}.{cost} {back if spec.effect is Effect.DESTROY else ''}".rstrip()
-
-
-def _told(affected: Affected) -> str:
-    words = _WORDS.get(affected.kind, "{kind}: {count}")
-    text = words.format(
-        kind=affected.kind, count=affected.count, dataset=repr(affected.dataset), name=repr(affected.name)
-    )
-    numbers = [f"{value} {key}" for key, value in affected.detail.items()]
-    return f"{text} ({', '.join(numbers)})" if numbers else text
 
 
 def _affected(change: Change) -> Affected:

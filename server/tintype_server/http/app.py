@@ -18,8 +18,10 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from tintype_server.dispatch.running import log
+from tintype_server.dragoneye.app import Dragoneye
 from tintype_server.http.blobs import BlobRoutes
 from tintype_server.http.credentials import RequireKey, api_key_of
+from tintype_server.http.front_page import front_page
 from tintype_server.http.invites import InviteRoutes
 from tintype_server.http.limits import session_of, token_budget
 from tintype_server.http.metrics import MetricsRoute
@@ -61,6 +63,7 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
 
     app = FastAPI(title="Tintype", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     tools, blobs, invites = ToolRoutes(runtime), BlobRoutes(runtime), InviteRoutes(runtime)
+    uploads = UploadRoutes(runtime)
     studio = runtime.studio
     oauth = resource_server(runtime.settings, studio)
     app.router.routes.extend(
@@ -68,17 +71,20 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
             # First, because every route before it is tried on every call.
             Route(MCP_PATH, RequireKey(streamable, studio, oauth=oauth)),
             Route("/healthz", _health),
+            Route("/", front_page),
             Route(f"{API}/tools.json", tools.registry),
             Route(f"{API}/tools", tools.registry),
             Route(f"{API}/tools/", tools.registry),
             Route(f"{API}/_dispatch/{{tool}}", tools.dispatch, methods=["POST"]),
             Route("/_blob/{token}", blobs.download),
-            Route("/_upload/{token}", UploadRoutes(runtime).put, methods=["PUT"]),
+            Route("/_upload", uploads.post, methods=["POST"]),
+            Route("/_upload/{token}", uploads.put, methods=["PUT"]),
             Route("/invites/{token}", invites.show, methods=["GET"]),
             Route("/invites/{token}", invites.accept, methods=["POST"]),
             *(oauth.routes() if oauth is not None else ()),
             *_metrics_routes(runtime),
             *_sse_routes(runtime, security),
+            Dragoneye(runtime),
             Dialect(runtime),
         ]
     )

@@ -1,17 +1,22 @@
-"""Signed uploads: ``PUT /_upload/{token}``. The token says where to, and how much; no key is needed."""
+"""Signed uploads: ``PUT /_upload/{token}``, or ``POST /_upload`` of a form with the token and the file.
+
+The token says where to, and how much; no key is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from tintype_server.http.form_file import MAX_FIELD_BYTES, MAX_FIELDS, FormFile
 from tintype_server.http.visibility import require_writable
 from tintype_server.runtime import Runtime
 from tintype_studio.errors import TintypeError
-from tintype_studio.storage.uploads import cut_off, slow_store, too_large
+from tintype_studio.storage.uploads import Slot, cut_off, slow_store, too_large
 
 AT_ONCE = 64
 """Files that come in at the same time; each holds up to two parts in memory."""
@@ -24,6 +29,9 @@ IDLE_SECONDS = 60.0
 
 DRAINED_BYTES = 64 * 1024 * 1024
 """What is still read of a file that is refused: a sender that is cut off does not see the answer."""
+
+FORM_BYTES = 2 * MAX_FIELDS * MAX_FIELD_BYTES
+"""Of a form, beside its file."""
 
 
 class UploadRoutes:
@@ -38,6 +46,26 @@ class UploadRoutes:
         """Store the body, with a length or chunked; 200 once it is whole."""
         require_writable(self._settings)
         slot = self._uploads.slot(request.path_params["token"])
+        async with self._place(request) as body:
+            _require_declared(request, slot)
+            await self._uploads.receive(slot, body.chunks())
+        return Response(status_code=200)
+
+    async def post(self, request: Request) -> Response:
+        """Store the file of a form whose field ``token`` is that of a link; 204 once it is whole."""
+        require_writable(self._settings)
+        async with self._place(request) as body:
+            form = FormFile(request.headers.get("content-type", ""), body.chunks())
+            fields = await form.fields()
+            slot = self._uploads.slot(fields.get("token", ""))
+            _require_declared(request, slot, FORM_BYTES)
+            await self._uploads.receive(slot, form.chunks())
+            await body.drain()
+        return Response(status_code=204)
+
+    @asynccontextmanager
+    async def _place(self, request: Request) -> AsyncIterator[_Body]:
+        """The request's body when it is its turn; what is refused of it is read away."""
         if self._places is None:  # a limiter belongs to a running event loop
             self._places = anyio.CapacityLimiter(AT_ONCE)
         places = self._places
@@ -48,16 +76,19 @@ class UploadRoutes:
             raise slow_store() from None
         body = _Body(request)
         try:
-            declared = request.headers.get("content-length", "")
-            if declared.isdecimal() and int(declared) > slot.max_bytes:
-                raise too_large(slot)
-            await self._uploads.receive(slot, body.chunks())
+            yield body
         except TintypeError:
             await body.drain()
             raise
         finally:
             places.release_on_behalf_of(request)
-        return Response(status_code=200)
+
+
+def _require_declared(request: Request, slot: Slot, around: int = 0) -> None:
+    """Refuse a body that is longer than the slot takes, before it comes; ``around`` is for what wraps it."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > slot.max_bytes + around:
+        raise too_large(slot)
 
 
 class _Body:

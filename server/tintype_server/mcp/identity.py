@@ -30,6 +30,10 @@ CAPABILITIES: dict[str, Any] = {
     "resources": {"subscribe": False, "listChanged": True},
     "tools": {"listChanged": True},
 }
+EXTENSIONS: dict[str, dict[str, Any]] = {"io.modelcontextprotocol/ui": {}}
+"""MCP Apps: hosts that can, show a page beside what some tools answer."""
+MODERN_CAPABILITIES: dict[str, Any] = {**CAPABILITIES, "extensions": EXTENSIONS}
+"""The older revisions have no word for extensions; their hosts find the pages through the tools."""
 
 
 def server_version() -> str:
@@ -74,7 +78,7 @@ def discover_result() -> dict[str, Any]:
     return modern_envelope(
         {
             "supportedVersions": list(MODERN_VERSIONS),
-            "capabilities": CAPABILITIES,
+            "capabilities": MODERN_CAPABILITIES,
             "instructions": INSTRUCTIONS,
         },
         ttl_ms=0,

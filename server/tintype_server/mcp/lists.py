@@ -8,7 +8,7 @@ import mcp.types as t
 from mcp.server import Server
 from mcp.shared.exceptions import MCPError
 
-from tintype_server.mcp import completion, identity, prompts, resources
+from tintype_server.mcp import apps, completion, identity, prompts, resources
 from tintype_server.mcp.caller import Context
 from tintype_server.mcp.changes import Changes
 from tintype_server.mcp.reads import Readers, protocol_error
@@ -33,7 +33,8 @@ def add_lists(server: Server[Any], readers: Readers, changes: Changes) -> None:
 
     async def read_resource(ctx: Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
         try:
-            return await resources.read(await readers.of(ctx), str(params.uri))
+            reader = await readers.of(ctx)
+            return apps.page(str(params.uri)) or await resources.read(reader, str(params.uri))
         except Exception as error:
             raise protocol_error(error, ctx, uri=str(params.uri)) from None
 
@@ -73,7 +74,7 @@ def add_lists(server: Server[Any], readers: Readers, changes: Changes) -> None:
         # The SDK would promise news of single resources along with those of lists.
         return t.DiscoverResult(
             supported_versions=list(identity.MODERN_VERSIONS),
-            capabilities=t.ServerCapabilities.model_validate(identity.CAPABILITIES),
+            capabilities=t.ServerCapabilities.model_validate(identity.MODERN_CAPABILITIES),
             instructions=identity.INSTRUCTIONS,
         )
 

@@ -23,6 +23,7 @@ from tintype_server.pictograph.reference import DOCS_PATH, OPENAPI_PATH, documen
 from tintype_server.runtime import Runtime
 from tintype_studio import clock
 from tintype_studio.errors import Internal, InvalidInput, MethodNotAllowed, NotFound, TintypeError, TooLarge
+from tintype_studio.names import printable
 
 PREFIX = "/api/v1/"
 
@@ -160,7 +161,8 @@ def _other_slash(app: FastAPI, request: Request) -> str:
     other = path[:-1] if path.endswith("/") else f"{path}/"
     scope = {**request.scope, "path": other}
     if any(route.matches(scope)[0] is not Match.NONE for route in app.routes):
-        return f"The address is {'without' if path.endswith('/') else 'with'} a slash at the end."
+        how = "without" if path.endswith("/") else "with"
+        return f"Send it to {printable(other[:200])}, {how} a slash at the end."
     return f"Check the path; {API}/openapi.json lists them."
 
 

@@ -9,6 +9,7 @@ from tintype_server.dispatch.running import Guard
 from tintype_server.settings import Settings
 from tintype_server.telemetry.observe import Observer, observing
 from tintype_studio.errors import Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.studio import Studio
 
 if TYPE_CHECKING:
@@ -78,6 +79,6 @@ def _extra_missing(setting: str, error: ModuleNotFoundError) -> Unavailable:
     return Unavailable(
         f"TINTYPE_{setting} is on, but {error.name!r} is not installed.",
         code="extra_missing",
-        fix=f"Install it with: pip install 'tintype[telemetry]'; or unset TINTYPE_{setting}.",
+        fix=f"Run {install_command('telemetry')}, or unset TINTYPE_{setting}.",
         retryable=False,
     )

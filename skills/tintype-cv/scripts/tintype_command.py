@@ -21,7 +21,8 @@ def tintype(*arguments: str, may_fail: bool = False) -> dict[str, Any]:
     """
     command = shutil.which("tintype")
     if command is None:
-        finish({"error": "There is no command tintype.", "fix": "Install it: pip install tintype"}, ok=False)
+        fix = "Install Tintype as its README says, and put its command on the PATH."
+        finish({"error": "There is no command tintype.", "fix": fix}, ok=False)
     done = subprocess.run([command, *arguments], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  no shell
     try:
         answer: dict[str, Any] = json.loads(done.stdout)

@@ -29,7 +29,7 @@ def lies_beyond(left: float, top: float, right: float, bottom: float, width: flo
 
 
 def outside(annotations: Sequence[Annotation], width: int, height: int) -> list[Outside]:
-    """Those that lie wholly outside a picture (upright pixels). What the border cuts off is not among them."""
+    """Those that lie wholly outside a picture (upright pixels), not those that its border cuts off."""
     found: list[Outside] = []
     for index, annotation in enumerate(annotations):
         x, y, w, h = enclosing_box(annotation)

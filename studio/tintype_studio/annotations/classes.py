@@ -9,15 +9,22 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.catalog.datasets import DEFAULT_SET, Dataset, DatasetClass, Datasets
+from tintype_studio.annotations.options import Mark, cleaned_attributes, declared_by, in_use, marks_of, unkept
+from tintype_studio.catalog.datasets import (
+    DEFAULT_SET,
+    Dataset,
+    DatasetClass,
+    Datasets,
+    attributes_as_json,
+)
 from tintype_studio.errors import Conflict, InvalidInput
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
@@ -51,14 +58,25 @@ class Classes:
         self._db = database
         self._datasets = catalog
 
-    def declare(self, principal: Principal, name: str, classes: list[DatasetClass]) -> Dataset:
+    def declare(
+        self,
+        principal: Principal,
+        name: str,
+        classes: list[DatasetClass],
+        *,
+        keep_attributes: Collection[str] = (),
+    ) -> Dataset:
         """Replace the class list. From then on, annotations may use only these names; with an empty list,
         the dataset learns names from what is saved, as a new one does.
 
-        A class that annotations still use cannot be left out: ``Conflict`` names it.
+        A class or an option that annotations still use cannot be left out: ``Conflict`` (``class_in_use``,
+        ``option_in_use``) names it. Those named in ``keep_attributes`` keep the attributes that they have.
         """
         cleaned = [
-            DatasetClass(name=clean_name(c.name, "Class name"), type=c.type, color=c.color) for c in classes
+            DatasetClass(
+                clean_name(c.name, "Class name"), c.type, c.color, cleaned_attributes(c.name, c.attributes)
+            )
+            for c in classes
         ]
         names = [c.name for c in cleaned]
         if repeated := _repeated(names):
@@ -75,6 +93,16 @@ class Classes:
                     code="class_in_use",
                     fix="Keep these classes in the list, or change the annotations first.",
                 )
+            if keep_attributes:
+                kept = {c.name: c.attributes for c in dataset.classes if c.name in keep_attributes}
+                cleaned = [replace(c, attributes=kept.get(c.name, c.attributes)) for c in cleaned]
+            require_options_kept(
+                connection,
+                dataset.row_id,
+                dataset.classes,
+                cleaned,
+                fix="Keep these options in the list, or change the annotations first.",
+            )
             replace_classes(connection, dataset.row_id, cleaned, declared=bool(cleaned))
             log_change(
                 connection,
@@ -104,17 +132,22 @@ class Classes:
 
 def class_state(classes: Sequence[DatasetClass], *, declared: bool) -> dict[str, Any]:
     """A class list as the history keeps it."""
-    return {"declared": declared, "classes": [asdict(c) for c in classes]}
+    return {"declared": declared, "classes": [c.as_json() for c in classes]}
 
 
 def class_state_of(connection: sa.Connection, dataset_row_id: int) -> dict[str, Any]:
     """A dataset's class list as it stands in the caller's transaction, as the history keeps it."""
     rows = connection.execute(
-        sa.select(dataset_classes.c.name, dataset_classes.c.type, dataset_classes.c.color)
+        sa.select(
+            dataset_classes.c.name,
+            dataset_classes.c.type,
+            dataset_classes.c.color,
+            dataset_classes.c.attributes,
+        )
         .where(dataset_classes.c.dataset_id == dataset_row_id)
         .order_by(dataset_classes.c.position)
-    )
-    classes = [DatasetClass(row.name, row.type, row.color) for row in rows]
+    ).mappings()
+    classes = [DatasetClass.from_json(row) for row in rows]
     declared = sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
     return class_state(classes, declared=connection.execute(declared).scalar_one())
 
@@ -247,6 +280,40 @@ def forget_unused_classes(connection: sa.Connection, dataset_row_id: int, names:
 
 def names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:
     """Class names that current annotations of a dataset's living samples carry."""
+    return {annotation["name"] for annotation in _in_use(connection, dataset_row_id)}
+
+
+def require_options_kept(
+    connection: sa.Connection,
+    dataset_row_id: int,
+    before: Sequence[DatasetClass],
+    after: Sequence[DatasetClass],
+    *,
+    fix: str,
+) -> None:
+    """``Conflict`` (``option_in_use``) when annotations hold ``options_in_the_way``."""
+    if error := in_use(options_in_the_way(connection, dataset_row_id, before, after), fix=fix):
+        raise error
+
+
+def options_in_the_way(
+    connection: sa.Connection,
+    dataset_row_id: int,
+    before: Sequence[DatasetClass],
+    after: Sequence[DatasetClass],
+) -> list[Mark]:
+    """What current annotations of a dataset's living samples choose and ``after`` has no more, or what else they
+    hold under the name of an attribute that is new.
+    """
+    was, will_be = declared_by(before), declared_by(after)
+    if was == will_be:
+        return []
+    names = {attribute for own in (*was.values(), *will_be.values()) for attribute in own}
+    return list(unkept(marks_of(_in_use(connection, dataset_row_id), names), was, will_be))
+
+
+def _in_use(connection: sa.Connection, dataset_row_id: int) -> Iterator[dict[str, Any]]:
+    """Current annotations of a dataset's living samples, as they are kept."""
     newest = (
         newest_revision()
         .join(samples, samples.c.id == annotation_revisions.c.sample_id)
@@ -257,7 +324,8 @@ def names_in_use(connection: sa.Connection, dataset_row_id: int) -> set[str]:
     rows = connection.execute(
         sa.select(annotation_revisions.c.document).where(annotation_revisions.c.id.in_(newest))
     )
-    return {annotation["name"] for row in rows for annotation in orjson.loads(row.document)}
+    for row in rows:
+        yield from orjson.loads(row.document)
 
 
 def _append(
@@ -273,6 +341,7 @@ def _append(
                     "name": c.name,
                     "type": c.type,
                     "color": c.color,
+                    "attributes": attributes_as_json(c.attributes),
                 }
                 for i, c in enumerate(classes)
             ],

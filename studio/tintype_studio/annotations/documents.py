@@ -17,6 +17,7 @@ from tintype_studio import clock
 from tintype_studio.annotations.bounds import Outside, outside
 from tintype_studio.annotations.classes import admit_classes, newest_revision
 from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_box
+from tintype_studio.annotations.options import declared_in, require_options
 from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
 from tintype_studio.errors import InvalidInput
@@ -105,6 +106,9 @@ class Documents:
         with self._db.write() as connection:
             sample = self._samples.get_in(connection, principal, sample_id, lock=True)
             added = admit_classes(connection, sample.dataset_row_id, [a.name for a in document])
+            if any(a.attributes for a in document):
+                declared = declared_in(connection, sample.dataset_row_id)
+                require_options(((a.name, a.attributes) for a in document), declared)
             text = as_text(document)
             revision, status = replace_document(connection, principal, sample, text, len(document))
             if bulk:

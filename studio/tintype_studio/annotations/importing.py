@@ -15,14 +15,15 @@ import orjson
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.annotations.classes import admit_classes, class_state, replace_classes
+from tintype_studio.annotations.classes import admit_classes
 from tintype_studio.annotations.documents import Documents
 from tintype_studio.annotations.geometry import ANNOTATIONS
-from tintype_studio.catalog.datasets import DEFAULT_SET, Dataset, DatasetClass, Datasets
+from tintype_studio.annotations.options import declared_in, require_options
+from tintype_studio.catalog.datasets import DEFAULT_SET, Dataset
 from tintype_studio.catalog.ingest import Ingest, require_room
 from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
 from tintype_studio.errors import Conflict, InvalidInput, TintypeError
-from tintype_studio.history.changes import Kind, add_to_change, log_change
+from tintype_studio.history.changes import Kind, add_to_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import lookup_name
 from tintype_studio.storage.database import Database
@@ -141,7 +142,7 @@ class Importing:
         return write.refused
 
     def _admit(self, write: _Write, arrivals: Mapping[str, Arrival]) -> None:
-        """Teach the dataset the class names, or refuse those images that have unknown ones."""
+        """Teach the dataset the class names, or refuse those images that have unknown ones or options."""
         names = {
             key: list(dict.fromkeys(entry["name"] for entry in arrival.annotations))
             for key, arrival in arrivals.items()
@@ -155,6 +156,13 @@ class Importing:
                     write.learned += admit_classes(write.connection, write.dataset.row_id, own)
                 except InvalidInput as error:
                     write.refused[key] = error
+        declared = declared_in(write.connection, write.dataset.row_id)
+        for key, arrival in arrivals.items() if declared else ():
+            chosen = ((entry["name"], entry.get("attributes", ())) for entry in arrival.annotations)
+            try:
+                require_options(chosen, declared)
+            except InvalidInput as error:
+                write.refused.setdefault(key, error)
 
     def _insert(self, write: _Write, fresh: Mapping[str, Arrival]) -> None:
         """New images with their files, annotations and counts."""
@@ -305,34 +313,3 @@ class Importing:
             classes_added=write.learned,
         )
         write.learned = []
-
-
-def extend_classes(
-    database: Database, catalog: Datasets, principal: Principal, name: str, classes: Sequence[DatasetClass]
-) -> Dataset:
-    """Add classes with their types and colours to a dataset whose classes are not declared.
-
-    Names that it has stay as they are. A declared list stays, too: what it lacks is refused image by image.
-    """
-    with database.write() as connection:
-        dataset = catalog.get_in(connection, principal, name)
-        known = {cls.name for cls in dataset.classes}
-        added = [cls for cls in classes if cls.name not in known]
-        if dataset.classes_declared or not added:
-            return dataset
-        after = [*dataset.classes, *added]
-        replace_classes(connection, dataset.row_id, after, declared=False)
-        log_change(
-            connection,
-            principal,
-            Kind.CLASSES_SET,
-            dataset.row_id,
-            subject=dataset.id,
-            label=dataset.name,
-            count=len(after),
-            detail={
-                "before": class_state(dataset.classes, declared=False),
-                "after": class_state(after, declared=False),
-            },
-        )
-        return catalog.get_in(connection, principal, name)

@@ -262,6 +262,25 @@ class Approvals:
                 .values(expires_at=clock.now())
             )
 
+    def take_back(self, principal: Principal, approval_id: str) -> None:
+        """End one of the principal's own questions unused; neither its token nor a person's yes goes on.
+
+        Raises ``Conflict`` (``confirmation_used``) when its call has been made, or is being made.
+        """
+        with self._db.write() as connection:
+            mine = sa.and_(approvals.c.uuid == approval_id, approvals.c.api_key_id == principal.key_id)
+            row = connection.execute(sa.select(approvals).where(mine)).mappings().first()
+            if row is None:
+                raise _not_found(approval_id)
+            if self._status(row) is Status.USED:
+                raise _used(row["used_by"])
+            now = clock.now()
+            connection.execute(
+                sa.update(approvals)
+                .where(mine, approvals.c.expires_at > now)
+                .values(expires_at=now, instance=None, used_by=None, status=self._status(row).value)
+            )
+
     def get(self, principal: Principal, approval_id: str) -> Approval:
         """One approval of the organization."""
         with self._db.read() as connection:

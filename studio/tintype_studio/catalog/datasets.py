@@ -47,6 +47,7 @@ _BY_NAME = Prepared(
         dataset_classes.c.name.label("class_name"),
         dataset_classes.c.type.label("class_type"),
         dataset_classes.c.color.label("class_color"),
+        dataset_classes.c.attributes.label("class_attributes"),
     )
     .outerjoin(dataset_classes, dataset_classes.c.dataset_id == datasets.c.id)
     .where(
@@ -64,6 +65,18 @@ _IN_BIN = Prepared(
 )
 
 
+MOST_COMPARED = 1000
+"""Names, the newest first, among which those close to an unknown one are sought."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAttribute:
+    """What may be said of each object of a class, such as its colour: one of the options."""
+
+    name: str
+    options: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetClass:
     """A class label of a dataset."""
@@ -73,6 +86,28 @@ class DatasetClass:
     """Annotation type that the class is meant for (bbox, polygon, polyline, keypoint), if declared."""
     color: str | None = None
     """``#rrggbb``."""
+    attributes: tuple[ClassAttribute, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For JSON; without ``attributes`` where it has none."""
+        shape: dict[str, Any] = {"name": self.name, "type": self.type, "color": self.color}
+        return shape | ({"attributes": attributes_as_json(self.attributes)} if self.attributes else {})
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> DatasetClass:
+        """What ``as_json`` gave."""
+        attributes = attributes_from_json(found.get("attributes"))
+        return cls(found["name"], found["type"], found["color"], attributes)
+
+
+def attributes_as_json(attributes: Sequence[ClassAttribute]) -> list[dict[str, Any]] | None:
+    """As they are stored; None for no attribute."""
+    return [{"name": each.name, "options": list(each.options)} for each in attributes] or None
+
+
+def attributes_from_json(found: Sequence[Mapping[str, Any]] | None) -> tuple[ClassAttribute, ...]:
+    """What ``attributes_as_json`` gave."""
+    return tuple(ClassAttribute(each["name"], tuple(each["options"])) for each in found or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,13 +330,14 @@ class Datasets:
         key = {"organization_id": principal.organization_id, "name": lookup_name(name)}
         rows = _BY_NAME.all(connection, key, alone=alone)
         if not rows:
-            raise NotFound(
-                f"No dataset is named {printable(name[:120])!r}.",
-                code="dataset_not_found",
-                fix="Names are case-sensitive; call list_datasets to see them.",
-            )
+            raise _no_such_name(connection, principal, name)
         classes = [
-            DatasetClass(row["class_name"], row["class_type"], row["class_color"])
+            DatasetClass(
+                row["class_name"],
+                row["class_type"],
+                row["class_color"],
+                attributes_from_json(row["class_attributes"]),
+            )
             for row in rows
             if row["class_name"] is not None
         ]
@@ -387,7 +423,7 @@ def _classes_of(connection: sa.Connection, dataset_ids: list[int]) -> dict[int, 
     ).mappings()
     found: dict[int, list[DatasetClass]] = {}
     for row in rows:
-        found.setdefault(row["dataset_id"], []).append(DatasetClass(row["name"], row["type"], row["color"]))
+        found.setdefault(row["dataset_id"], []).append(DatasetClass.from_json(row))
     return found
 
 
@@ -408,4 +444,21 @@ def _dataset(row: Mapping[str, Any], principal: Principal, classes: list[Dataset
         annotation_types=row["annotation_types"],
         reordered=row["reordered"],
         classes=classes,
+    )
+
+
+def _no_such_name(connection: sa.Connection, principal: Principal, name: str) -> NotFound:
+    """The refusal, with names that are close to it."""
+    import difflib
+
+    mine = sa.and_(datasets.c.organization_id == principal.organization_id, datasets.c.deleted_at.is_(None))
+    newest = sa.select(datasets.c.name).where(mine).order_by(datasets.c.id.desc()).limit(MOST_COMPARED)
+    names = {known.casefold(): known for known in connection.execute(newest).scalars()}
+    close = [names[found] for found in difflib.get_close_matches(lookup_name(name).casefold(), names)]
+    hint = f"Did you mean {' or '.join(repr(printable(each)) for each in close)}? " if close else ""
+    return NotFound(
+        f"No dataset is named {printable(name[:120])!r}.",
+        code="dataset_not_found",
+        fix=f"{hint}Names are case-sensitive; call list_datasets to see them.",
+        details={"close_matches": close} if close else None,
     )

@@ -15,6 +15,10 @@ WALKED_EXTENSIONS = frozenset(
 )
 
 
+MOST_EXAMPLES = 5
+"""Ignored files that are named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A file that was not taken, and why. ``path`` is relative to the uploaded folder."""
@@ -35,8 +39,15 @@ class Found:
     is_link: bool
 
 
-def walk_pictures(folder: Path, organize_by_class: bool) -> Iterator[Found | Failure]:
-    """Pictures below a folder in sorted order, one directory in memory at a time; hidden ones left out.
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A file whose name is not a picture's."""
+
+    relative: str
+
+
+def walk_pictures(folder: Path, organize_by_class: bool) -> Iterator[Found | Ignored | Failure]:
+    """Files below a folder in sorted order, one directory in memory at a time; hidden ones left out.
 
     A subfolder that cannot be listed is a ``Failure``, and so is a link to a folder: it is not followed,
     because it may lead in a circle or outside.
@@ -64,7 +75,29 @@ def walk_pictures(folder: Path, organize_by_class: bool) -> Iterator[Found | Fai
                 first, _, rest = relative.partition("/")
                 virtual = f"/{first}" if rest and organize_by_class else "/"
                 yield Found(Path(entry.path), printable(relative), virtual, entry.name, entry.is_symlink())
+            else:
+                yield Ignored(printable(relative))
         pending.extend(reversed(subdirectories))
+
+
+def require_pictures(folder: Path) -> None:
+    """Raise ``InvalidInput`` (``no_pictures``) for a folder without any, and nothing that may hide some."""
+    ignored: list[str] = []
+    for found in walk_pictures(folder, organize_by_class=True):
+        if not isinstance(found, Ignored):
+            return
+        ignored.append(found.relative)
+    others = ""
+    if ignored:
+        named = ", ".join(map(repr, ignored[:MOST_EXAMPLES]))
+        more = ", …" if len(ignored) > MOST_EXAMPLES else ""
+        others = f", only {len(ignored):,} other file{'s' * (len(ignored) > 1)} ({named}{more})"
+    raise InvalidInput(
+        f"There is no picture in the folder {printable(folder.name)!r}{others}.",
+        code="no_pictures",
+        fix=f"Name a folder with {', '.join(sorted(e[1:] for e in WALKED_EXTENSIONS))} files. Unpack "
+        "archives first; frames of videos come in with extract_video_frames.",
+    )
 
 
 def _is_folder(path: str) -> bool:

@@ -7,7 +7,7 @@ without its bytes, and what was not recorded is invisible and taken up by the ne
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.catalog.datasets import Dataset
-from tintype_studio.catalog.folder_walk import Failure, Found, walk_pictures
+from tintype_studio.catalog.folder_walk import MOST_EXAMPLES, Failure, Found, Ignored, walk_pictures
 from tintype_studio.catalog.image_files import MAX_FILE_BYTES, read_image_file, too_large
 from tintype_studio.catalog.samples import IMAGE, Sample, Samples, Status, add_to_counters
 from tintype_studio.errors import Conflict, TintypeError, Unavailable
@@ -63,6 +63,16 @@ class UploadReport:
     images_uploaded: int = 0
     images_skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
+    files_ignored: int = 0
+    """Files whose names are not those of pictures."""
+    ignored_examples: list[str] = field(default_factory=list)
+    """The first of them."""
+
+    def ignore(self, files: Sequence[Ignored]) -> None:
+        """Count files that are no pictures."""
+        self.files_ignored += len(files)
+        room = MOST_EXAMPLES - len(self.ignored_examples)
+        self.ignored_examples += [file.relative for file in files[:room]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +205,7 @@ class Ingest:
             try:
                 while walked := list(islice(files, BATCH)):
                     report.failures += [found for found in walked if isinstance(found, Failure)]
+                    report.ignore([found for found in walked if isinstance(found, Ignored)])
                     batch = [found for found in walked if isinstance(found, Found)]
                     report.images_attempted += len(batch)
                     fresh = self._sort_out(dataset, batch, run)

@@ -16,7 +16,7 @@ from tintype_studio.catalog.picking import Batched, Picked, chunks, in_places, o
 from tintype_studio.catalog.samples import Status, add_to_counters
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.history.image_ids import KEY, pack
-from tintype_studio.history.step import names_on
+from tintype_studio.history.step import names_on, require_options_on
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.sweep import mark_unused
@@ -63,7 +63,9 @@ def restore_images(
                 back.append(p)
     if not back:
         return back
-    learned = admit_classes(connection, dataset.row_id, names_on(connection, [p.id for p in back]))
+    ids = [p.id for p in back]
+    learned = admit_classes(connection, dataset.row_id, names_on(connection, ids))
+    require_options_on(connection, dataset.row_id, ids)
     _mark(connection, back, deleted_at=None)
     _count(connection, dataset.row_id, back, sign=1)
     log_change(

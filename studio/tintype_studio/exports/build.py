@@ -72,7 +72,7 @@ class Builder:
 
         wanted = set(options.class_filter) if options.class_filter is not None else None
         classes = [
-            ExportClass(name=c.name, color=c.color, type=c.type)
+            ExportClass(c.name, c.color, c.type, c.attributes)
             for c in dataset.classes
             if wanted is None or c.name in wanted
         ]

@@ -27,6 +27,7 @@ from tintype_studio.formats.figures import Figure, StoredDocument, figure_of_mod
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
+    from tintype_studio.catalog.datasets import ClassAttribute
 
 SPLITS = ("train", "val", "test")
 MAX_MEMBER_PATH = 65_535
@@ -38,11 +39,14 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class ExportClass:
-    """A class of the dataset; ``color`` (such as ``#ff8800``) and ``type`` are passed on where they fit."""
+    """A class of the dataset; ``color`` (such as ``#ff8800``), ``type`` and ``attributes`` are passed on where
+    they fit.
+    """
 
     name: str
     color: str | None = None
     type: str | None = None
+    attributes: tuple[ClassAttribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,11 @@ class ExportItem:
         """The annotations as models."""
         return self.annotations.models() if isinstance(self.annotations, StoredDocument) else self.annotations
 
-    def figures(self) -> list[Figure]:
-        """The annotations with their geometry as text."""
+    def figures(self, *, paired: bool = False) -> list[Figure]:
+        """The annotations with their geometry as text, its points told apart if ``paired``."""
         if isinstance(self.annotations, StoredDocument):
-            return self.annotations.figures()
-        return [figure_of_model(annotation) for annotation in self.annotations]
+            return self.annotations.figures(paired=paired)
+        return [figure_of_model(annotation, paired=paired) for annotation in self.annotations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,10 @@ class ExportWriter(ABC):
     format: ClassVar[str]
     takes_figures: ClassVar[bool] = False
     """Whether ``_add`` is given figures, not models."""
+    takes_pairs: ClassVar[bool] = False
+    """Whether the points of figures are told apart."""
+    lists_attributes: ClassVar[bool] = False
+    """Whether the format tells the attributes of a class with their options."""
 
     def __init__(
         self,
@@ -179,7 +187,7 @@ class ExportWriter(ABC):
         """
         if self._closed:
             raise RuntimeError("this writer has finished")
-        annotations = item.figures() if self.takes_figures else item.models()
+        annotations = item.figures(paired=self.takes_pairs) if self.takes_figures else item.models()
         if not self.class_index.keys() >= {annotation.name for annotation in annotations}:
             self._refuse_class(item, annotations)
         if item.width < 1 or item.height < 1:
@@ -209,7 +217,8 @@ class ExportWriter(ABC):
         if self._closed:
             raise RuntimeError("this writer has finished")
         self._finish()
-        summary = ExportSummary(self.images, self.written, self.left_out, self._notes())
+        notes = [*self._notes(), *self._unlisted_attributes()]
+        summary = ExportSummary(self.images, self.written, self.left_out, notes)
         self.close()
         return summary
 
@@ -249,6 +258,13 @@ class ExportWriter(ABC):
     @abstractmethod
     def _finish(self) -> None:
         """Write what comes last."""
+
+    def _unlisted_attributes(self) -> list[str]:
+        number = 0 if self.lists_attributes else sum(len(cls.attributes) for cls in self.classes)
+        if not number:
+            return []
+        listed = counted(number, "attribute of a class is", "attributes of classes are")
+        return [f"{listed} not listed with all options: the format has no place for them."]
 
     def _notes(self) -> list[str]:
         """What the format could not hold, in sentences."""

@@ -69,6 +69,7 @@ class CocoWriter(ExportWriter):
     """Writes COCO JSON. Image and annotation entries wait in temporary files, as each file lists both."""
 
     format: ClassVar[str] = "coco"
+    lists_attributes: ClassVar[bool] = True
     takes_figures: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -145,11 +146,10 @@ class CocoWriter(ExportWriter):
         told, areas, boxes = measured(points_of(rings), lengths_of(rings))
         as_text = orjson.dumps(np.column_stack([areas, boxes]), option=orjson.OPT_SERIALIZE_NUMPY)
         sizes = [row.split(",", 1) for row in as_text[2:-2].decode().split("],[")]
-        flat = "|".join(rings).replace(";", "").split("|")
         self.counts["polygons"] += int(told.sum())
         return [
             f'"segmentation":[[{ring}]],"area":{area},"bbox":[{box}]' if known else None
-            for known, ring, (area, box) in zip(told.tolist(), flat, sizes, strict=True)
+            for known, ring, (area, box) in zip(told.tolist(), rings, sizes, strict=True)
         ]
 
     def _shape(
@@ -207,6 +207,8 @@ class CocoWriter(ExportWriter):
             category: dict[str, Any] = {"id": index + 1, "name": cls.name, "supercategory": ""}
             if index in self._landmarks:
                 category |= {"keypoints": [cls.name], "skeleton": []}
+            if cls.attributes:
+                category["attributes"] = attributes_as_json(cls.attributes)
             categories.append(category)
         head = {
             "info": {

@@ -12,8 +12,8 @@ are in ``default``.
 - A polygon of several rings that lie apart becomes polygons of one ``group_id``.
 - A polygon with holes becomes a ``mask``, for a CVAT polygon is one outline; the part outside the image is
   cut off.
-- Confidence below 1 and attributes are ``attribute`` elements (``attributes.py`` says how), declared as
-  text with the label they occur under.
+- Confidence below 1 and attributes are ``attribute`` elements (``attributes.py`` says how). Those that the
+  class declares are declared with their options, the others as text with the label they occur under.
 
 What XML cannot hold is replaced by U+FFFD.
 """
@@ -52,6 +52,8 @@ class CvatWriter(ExportWriter):
 
     format: ClassVar[str] = "cvat"
     takes_figures: ClassVar[bool] = True
+    takes_pairs: ClassVar[bool] = True
+    lists_attributes: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -180,11 +182,9 @@ class CvatWriter(ExportWriter):
 
     def _label(self, cls: ExportClass) -> str:
         color = f"<color>{escaped(cls.color)}</color>\n" if cls.color else ""
-        attributes = "".join(
-            f"<attribute>\n<name>{escaped(name)}</name>\n<mutable>False</mutable>\n"
-            "<input_type>text</input_type>\n<default_value></default_value>\n<values></values>\n</attribute>\n"
-            for name in self._attributes[cls.name]
-        )
+        listed = {attribute.name: attribute.options for attribute in cls.attributes}
+        names = {**listed, **self._attributes[cls.name]}
+        attributes = "".join(_attribute(name, listed.get(name, ())) for name in names)
         return (
             f"<label>\n<name>{escaped(self._labels[cls.name])}</name>\n{color}<type>any</type>\n"
             f"<attributes>\n{attributes}</attributes>\n</label>\n"
@@ -199,6 +199,17 @@ class CvatWriter(ExportWriter):
                 "it was replaced."
             )
         return notes
+
+
+def _attribute(name: str, options: Sequence[str]) -> str:
+    """The declaration of an attribute; one without options is a text."""
+    values = "\n".join(map(escaped, options))
+    # No option by default: CVAT would give it to every object for which none was chosen.
+    return (
+        f"<attribute>\n<name>{escaped(name)}</name>\n<mutable>False</mutable>\n"
+        f"<input_type>{'select' if options else 'text'}</input_type>\n<default_value></default_value>\n"
+        f"<values>{values}</values>\n</attribute>\n"
+    )
 
 
 def _points(text: str) -> str:

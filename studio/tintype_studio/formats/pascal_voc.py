@@ -90,7 +90,7 @@ class PascalVocWriter(ExportWriter):
             self._sets[name].append(f"{stem}\n".encode())
         self._pending.append(_Pending(stem, extension, item.width, item.height, figures))
         self._waiting += 1 + sum(
-            [text.count(";") + 1 for figure in figures for text in figure.texts or ("",)]
+            [text.count(",") // 2 + 1 for figure in figures for text in figure.texts or ("",)]
         )
         if self._waiting >= BATCH_POINTS:
             self._flush()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tintype_studio.catalog.datasets import attributes_as_json
 from tintype_studio.formats.base import ExportItem, ExportWriter, folder_segments, member_path, to_json
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class PictographWriter(ExportWriter):
     """Writes Pictograph JSON. ``finish`` has no notes: the format holds everything."""
 
     format: ClassVar[str] = "pictograph"
+    lists_attributes: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +62,11 @@ class PictographWriter(ExportWriter):
             "format": self.format,
             "name": self.dataset_name,
             "created_at": self.archive.created_at.isoformat(),
-            "classes": [{"name": c.name, "color": c.color, "type": c.type} for c in self.classes],
+            "classes": [
+                {"name": c.name, "color": c.color, "type": c.type}
+                | ({"attributes": attributes_as_json(c.attributes)} if c.attributes else {})
+                for c in self.classes
+            ],
         }
         self.archive.write_chunks(
             "dataset.json", [to_json(head)[:-1] + b',"images":[\n', self._listing, b"\n]}\n"]

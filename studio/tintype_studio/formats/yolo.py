@@ -89,7 +89,7 @@ class YoloWriter(ExportWriter):
             self._pictures += 1
             self.store_image(item, f"images/{name}{extension}")
         self._pending.append(_Pending(name, item.width, item.height, annotations))
-        self._pending_size += 1 + sum([f.texts[0].count(";") + 1 if f.texts else 1 for f in annotations])
+        self._pending_size += 1 + sum([f.texts[0].count(",") // 2 + 1 if f.texts else 1 for f in annotations])
         if self._pending_size >= BATCH_SIZE:
             self._flush()
 

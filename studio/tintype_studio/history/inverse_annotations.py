@@ -7,14 +7,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tintype_studio.annotations.classes import class_state_of, names_in_use, replace_classes
+from tintype_studio.annotations.classes import (
+    class_state_of,
+    names_in_use,
+    replace_classes,
+    require_options_kept,
+)
 from tintype_studio.annotations.documents import replace_document
+from tintype_studio.annotations.options import declared_in
 from tintype_studio.catalog.datasets import DatasetClass
 from tintype_studio.catalog.samples import Samples, Status
 from tintype_studio.errors import Conflict
 from tintype_studio.history.changes import Kind
 from tintype_studio.history.dependents import OUTSIDE, batches, conflict
-from tintype_studio.history.step import Step, admit_returning, learned_detail, names_in
+from tintype_studio.history.step import Step, admit_returning, learned_detail, names_in, require_options_in
 from tintype_studio.storage.tables import annotation_revisions, changes, datasets, samples
 
 
@@ -33,7 +39,7 @@ def restore_classes(step: Step, row: sa.RowMapping) -> int:
     before = row["detail"]["before"]
     # Not what the row left: since then, saves may have taught an undeclared list more names.
     now = class_state_of(step.connection, step.dataset_id)
-    classes = [DatasetClass(**c) for c in before["classes"]]
+    classes = [DatasetClass.from_json(c) for c in before["classes"]]
     missing = names_in_use(step.connection, step.dataset_id) - {c.name for c in classes}
     if missing:
         raise Conflict(
@@ -41,6 +47,13 @@ def restore_classes(step: Step, row: sa.RowMapping) -> int:
             code="class_in_use",
             fix="Undo the calls that saved them first; list_changes shows them.",
         )
+    require_options_kept(
+        step.connection,
+        step.dataset_id,
+        [DatasetClass.from_json(c) for c in now["classes"]],
+        classes,
+        fix="Undo the calls that saved them first; list_changes shows them.",
+    )
     replace_classes(step.connection, step.dataset_id, classes, declared=before["declared"])
     step.log(row, Kind.CLASSES_SET, count=len(classes), detail={"before": now, "after": before})
     return 1
@@ -72,6 +85,7 @@ def restore_annotations(step: Step) -> int:
     newest = sa.select(sa.func.coalesce(sa.func.max(annotation_revisions.c.id), 0))
     written_after = connection.execute(newest).scalar_one()
     learned: set[str] = set()
+    declared = declared_in(connection, step.dataset_id)
     for sample_id, set_id, first in firsts:
         step.check()
         saved_first, before = _revision(connection, sample_id, set_id, first), None
@@ -81,6 +95,7 @@ def restore_annotations(step: Step) -> int:
         status = saved_first and saved_first.status_before and Status(saved_first.status_before)
         sample = Samples.of_row(connection, sample_id)
         learned |= set(admit_returning(step, names_in([text])))
+        require_options_in(text, declared)
         replace_document(connection, principal, sample, text, count, status=status or None)
     learned |= set(admit_returning(step, _forgotten(step)))
     saved: dict[str, int] = {

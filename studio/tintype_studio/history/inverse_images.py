@@ -14,7 +14,7 @@ from tintype_studio.errors import Conflict
 from tintype_studio.history.changes import Kind
 from tintype_studio.history.dependents import batches, touched_images
 from tintype_studio.history.image_ids import KEY, columns_of, older_images, unpack
-from tintype_studio.history.step import Step, admit_returning, learned_detail, names_on
+from tintype_studio.history.step import Step, admit_returning, learned_detail, names_on, require_options_on
 from tintype_studio.storage.tables import changes, sample_files, samples
 
 
@@ -69,7 +69,9 @@ def restore_samples(step: Step, row: sa.RowMapping) -> int:
             fix="Delete that image first, or undo the call that uploaded it.",
         )
     back = _move(step, mine, sign=1, deleted_at=None)
-    added = admit_returning(step, names_on(step.connection, [sample.id for sample in back]))
+    ids = [sample.id for sample in back]
+    added = admit_returning(step, names_on(step.connection, ids))
+    require_options_on(step.connection, step.dataset_id, ids)
     detail = {"call": row["call_id"], **same_images(row), **learned_detail(added)}
     step.log(row, Kind.IMAGES_RESTORED, count=len(back), detail=detail)
     return len(back)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
 import sqlalchemy as sa
 
 from tintype_studio.annotations.classes import admit_classes, newest_revision
+from tintype_studio.annotations.options import Declared, declared_in, require_options
 from tintype_studio.errors import Conflict, InvalidInput
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.history.dependents import batches
@@ -84,7 +85,10 @@ def learned_detail(names: Sequence[str]) -> dict[str, object]:
 
 def names_on(connection: sa.Connection, sample_ids: Sequence[int]) -> list[str]:
     """Class names that the current annotations of samples carry."""
-    names: dict[str, None] = {}
+    return names_in(_documents_on(connection, sample_ids))
+
+
+def _documents_on(connection: sa.Connection, sample_ids: Sequence[int]) -> Iterator[str]:
     for part in batches(sample_ids):
         newest = (
             newest_revision()
@@ -92,13 +96,11 @@ def names_on(connection: sa.Connection, sample_ids: Sequence[int]) -> list[str]:
             .group_by(annotation_revisions.c.sample_id)
             .scalar_subquery()
         )
-        documents = connection.execute(
+        yield from connection.execute(
             sa.select(annotation_revisions.c.document)
             .where(annotation_revisions.c.id.in_(newest))
             .order_by(annotation_revisions.c.id)
         ).scalars()
-        names |= dict.fromkeys(names_in(documents))
-    return list(names)
 
 
 def names_in(documents: Iterable[str]) -> list[str]:
@@ -117,5 +119,27 @@ def admit_returning(step: Step, names: list[str]) -> list[str]:
         raise Conflict(
             f"The annotations that would come back use classes that are gone. {error.message}",
             code="class_missing",
+            fix="Undo the change of the class list first; list_changes shows it.",
+        ) from error
+
+
+def require_options_on(connection: sa.Connection, dataset_row_id: int, sample_ids: Sequence[int]) -> None:
+    """``Conflict`` (``option_missing``) when annotations of samples that come back choose what is gone."""
+    declared = declared_in(connection, dataset_row_id)
+    for text in _documents_on(connection, sample_ids) if declared else ():
+        require_options_in(text, declared)
+
+
+def require_options_in(document: str, declared: Declared) -> None:
+    """``Conflict`` (``option_missing``) when a document that comes back chooses options that are gone."""
+    if not declared:
+        return
+    annotations = orjson.loads(document)
+    try:
+        require_options(((each["name"], each.get("attributes", ())) for each in annotations), declared)
+    except InvalidInput as error:
+        raise Conflict(
+            f"The annotations that would come back choose what is gone. {error.message}",
+            code="option_missing",
             fix="Undo the change of the class list first; list_changes shows it.",
         ) from error

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from tintype_studio.annotations.documents import current_document, newest_change
+from tintype_studio.annotations.fitting import fitting
+from tintype_studio.annotations.options import declared_in
 from tintype_studio.errors import Conflict, InvalidImage, NotFound, TintypeError
 from tintype_studio.jobs.kind import Done
 from tintype_studio.jobs.named_images import ids_of, only_drafts
@@ -159,7 +161,8 @@ def _save(
             code="edited_meanwhile",
             fix="Run again with overwrite=true to replace it.",
         )
-    document = [a for a in before if a.name not in sought] + drafts
+    kept = [a for a in before if a.name not in sought]
+    document = [*kept, *fitting(drafts, declared_in(connection, locked.dataset_row_id))]
     if document or before:
         studio.documents.save(run.principal, sample.id, document, bulk=True)
 

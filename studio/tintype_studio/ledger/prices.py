@@ -30,6 +30,7 @@ PRICES: dict[str, Price] = {
     "image_generate_imagen_fast": Price(5, "image"),
     "image_edit_gemini_flash": Price(3, "image"),
     "image_inference": Price(1, "image"),
+    "video_inference_per_minute": Price(10, "minute"),
 }
 
 

@@ -26,11 +26,13 @@ class Tile:
     caption: str
 
 
-def contact_sheet(tiles: Sequence[Tile], *, side: int = 160, columns: int = 6) -> tuple[bytes, int, int]:
+def contact_sheet(
+    tiles: Sequence[Tile], *, side: int = 160, columns: int = 6, high: int | None = None
+) -> tuple[bytes, int, int]:
     """A JPEG of the tiles in reading order, and its width and height in pixels.
 
-    ``side`` is the longest side of a picture in pixels; pictures are never enlarged. Captions are cut to
-    the width of their tile. Raises ValueError without tiles.
+    A picture gets ``side`` pixels of width and ``high`` of height, as many when None; none is enlarged.
+    Captions are cut to the width of their tile. Raises ValueError without tiles.
     """
     from PIL import Image, ImageDraw
 
@@ -41,21 +43,22 @@ def contact_sheet(tiles: Sequence[Tile], *, side: int = 160, columns: int = 6) -
     columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
     width = _GAP + columns * (side + _GAP)
-    height = _GAP + rows * (side + line + _GAP)
+    high = side if high is None else high
+    height = _GAP + rows * (high + line + _GAP)
     sheet = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, tile in enumerate(tiles):
         left = _GAP + number % columns * (side + _GAP)
-        top = _GAP + number // columns * (side + line + _GAP)
+        top = _GAP + number // columns * (high + line + _GAP)
         if tile.picture is None:
-            pen.rectangle((left, top, left + side - 1, top + side - 1), outline=_EMPTY)
+            pen.rectangle((left, top, left + side - 1, top + high - 1), outline=_EMPTY)
         else:
             picture = Image.open(io.BytesIO(tile.picture)).convert("RGB")
-            picture = picture.resize(fit_size(picture.width, picture.height, (side, side)))
+            picture = picture.resize(fit_size(picture.width, picture.height, (side, high)))
             # On the caption's line, so that flat and tall pictures stand on one ground.
-            sheet.paste(picture, (left + (side - picture.width) // 2, top + side - picture.height))
+            sheet.paste(picture, (left + (side - picture.width) // 2, top + high - picture.height))
         text = _cut(letters, one_line(tile.caption), side)
-        letters.draw(sheet, left, top + side + 3 + letters.ascent, text, _INK)
+        letters.draw(sheet, left, top + high + 3 + letters.ascent, text, _INK)
     out = io.BytesIO()
     sheet.save(out, "JPEG", quality=_QUALITY, optimize=True)
     return out.getvalue(), width, height

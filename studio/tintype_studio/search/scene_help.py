@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tintype_studio.errors import Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.search.indexer import Indexer
 from tintype_studio.vision.embedders import SceneNamer
 from tintype_studio.vision.scenes import SCENES, known_scene
@@ -20,9 +21,9 @@ def about_scenes(indexer: Indexer, wanted: Sequence[str]) -> str | None:
         return f"No image has scenes now. {error.message} {error.fix}"
     if not isinstance(embedder, SceneNamer):
         return (
-            "No engine of this server names scenes, so no image has any. Ask the operator to run pip install "
-            "'tintype[embed]' and to set TINTYPE_EMBEDDER_MODEL to a SigLIP or SigLIP 2 model (a folder, or "
-            f"a hub id such as google/siglip2-base-patch16-224). {_WITHOUT}"
+            "No engine of this server names scenes, so no image has any. Ask the operator to run "
+            f"{install_command('embed')}, and to set TINTYPE_EMBEDDER_MODEL to a SigLIP or SigLIP 2 model (a "
+            f"folder, or a hub id such as google/siglip2-base-patch16-224). {_WITHOUT}"
         )
     if embedder.scenes_name is None:
         return (

@@ -51,6 +51,18 @@ def mark_unused(database: Database, connection: sa.Connection, digests: Iterable
     return marked
 
 
+def mark_for(database: Database, digests: Iterable[str], keep: timedelta) -> None:
+    """Have bytes that no row will name, such as those of a link, swept after some time; a write.
+
+    Bytes that are marked already get this time.
+    """
+    until = clock.now() + keep
+    new = database.upsert(swept_blobs, keys=(swept_blobs.c.sha256,), values=("marked_at", "deleted_at"))
+    with database.write(durable=False) as connection:
+        for digest in sorted(set(digests)):
+            connection.execute(new, {"sha256": digest, "marked_at": until, "deleted_at": None})
+
+
 def keep_blobs(connection: sa.Connection, digests: set[str], exists: Callable[[str], bool]) -> bool:
     """Take back the marks of digests that are being recorded; False when bytes are gone already."""
     wanted = sorted(digests)
@@ -80,7 +92,7 @@ def sweep_blobs(database: Database, exists: Callable[[str], bool], forget: Calla
         marked = (
             connection.execute(
                 sa.select(swept_blobs.c.sha256)
-                .where(swept_blobs.c.deleted_at.is_(None))
+                .where(swept_blobs.c.deleted_at.is_(None), swept_blobs.c.marked_at <= clock.now())
                 .order_by(swept_blobs.c.sha256)
             )
             .scalars()

@@ -270,7 +270,7 @@ dataset_classes = sa.Table(
     sa.Column("type", sa.String(20), nullable=True),
     sa.Column("color", sa.String(9), nullable=True),
     # ``[{"name", "options"}]``: what may be chosen for each object of the class.
-    sa.Column("attributes", sa.JSON, nullable=True),
+    sa.Column("attributes", sa.JSON(none_as_null=True), nullable=True),
     sa.UniqueConstraint("dataset_id", "name"),
 )
 

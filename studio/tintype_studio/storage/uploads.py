@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -213,23 +213,24 @@ class Uploads:
             with suppress(FileNotFoundError):
                 obstore.delete(self._store, _key(principal, path))
 
-    def sweep(self, *, now: bool = False) -> int:
+    def sweep(self, kept: Callable[[], set[str]] = set, *, now: bool = False) -> int:
         """Remove what nobody took up within a day; returns how many files.
 
-        Looks at most once an hour, unless ``now``.
+        ``kept`` tells the paths of those that stay all the same. Looks at most once an hour, unless ``now``.
         """
         if not now and time.monotonic() - self._swept < SWEEP_SECONDS:
             return 0
         self._swept = time.monotonic()
         before = clock.now() - KEEP
+        keys = {path.rpartition("/")[0] for path in kept()}
         folder = self._local(_PREFIX)
         if folder is not None:
-            return _sweep_folder(folder, before.timestamp())
+            return _sweep_folder(folder, before.timestamp(), keys)
         old = [
             meta["path"]
             for page in obstore.list(self._store, prefix=_PREFIX)
             for meta in page
-            if meta["last_modified"] < before
+            if meta["last_modified"] < before and meta["path"] not in keys
         ]
         if old:
             with suppress(FileNotFoundError):
@@ -280,10 +281,12 @@ def _size_of_folder(folder: Path) -> int:
     return size
 
 
-def _sweep_folder(folder: Path, before: float) -> int:
+def _sweep_folder(folder: Path, before: float, kept: set[str]) -> int:
     """As ``sweep``, past the store, which does not show what a killed process left half written."""
     removed = 0
     for path in folder.glob("*/*"):
+        if f"{_PREFIX}/{path.parent.name}/{path.name}" in kept:
+            continue
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < before:
                 path.unlink()

@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tintype_studio.training.heads import TrainedHeads
     from tintype_studio.training.run import TrainingRun
     from tintype_studio.vision.train.session import Finished, Prepared
     from tintype_studio.vision.train.weights import Weights
 
 
 def card_of(
-    run: TrainingRun, prepared: Prepared, finished: Finished, notes: Sequence[str], weights: Weights | None
+    run: TrainingRun,
+    prepared: Prepared,
+    finished: Finished,
+    notes: Sequence[str],
+    weights: Weights | None,
+    heads: TrainedHeads | None = None,
 ) -> dict[str, Any]:
     """As JSON values; times in seconds."""
     return {
@@ -44,5 +50,13 @@ def card_of(
         "evaluated_on": finished.evaluated_on,
         "splits_sha256": finished.splits_sha256,
         "onnx_check": finished.onnx_check,
+        **_of_heads(finished, heads),
         "notes": list(dict.fromkeys([*run.notes, *notes])),
     }
+
+
+def _of_heads(finished: Finished, heads: TrainedHeads | None) -> dict[str, Any]:
+    """How its attributes were learned, if any were."""
+    if finished.heads_card is None or heads is None:
+        return {}
+    return {"attributes": {**finished.heads_card, "epochs": heads.epochs, "seconds": heads.seconds}}

@@ -65,6 +65,11 @@ class Model:
     onnx_size: int | None
     checkpoint_sha256: str | None
     checkpoint_size: int | None
+    heads_sha256: str | None
+    """The ONNX file that chooses attributes of found objects; None where it learned none."""
+    heads_size: int | None
+    attributes: dict[str, dict[str, list[str]]]
+    """What that may choose: options by class and attribute."""
     dataset_row_id: int | None
     """None when the dataset was purged."""
     dataset_name: str
@@ -173,6 +178,19 @@ class Models:
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(models.c.id.desc()).limit(limit).offset(offset))
             return [_model(row) for row in rows.mappings()]
+
+    def named(self, principal: Principal, name: str) -> Sequence[Model]:
+        """Models of exactly this name in any dataset, without the archived ones: those that are ready first,
+        the newest first.
+        """
+        query = _listed().where(
+            models.c.organization_id == principal.organization_id,
+            models.c.name == lookup_name(name),
+            models.c.archived_at.is_(None),
+        )
+        query = query.order_by(models.c.ready_at.is_(None), models.c.ready_at.desc(), models.c.id.desc())
+        with self._db.read() as connection:
+            return [_model(row) for row in connection.execute(query.limit(MAX_PAGE)).mappings()]
 
     def newest_for(self, dataset: Dataset, *, limit: int = 20) -> Sequence[Model]:
         """Ready models that find objects and were trained on this dataset, newest first."""
@@ -367,6 +385,9 @@ def _model(row: sa.RowMapping) -> Model:
         onnx_size=row["onnx_size"],
         checkpoint_sha256=row["checkpoint_sha256"],
         checkpoint_size=row["checkpoint_size"],
+        heads_sha256=row["heads_sha256"],
+        heads_size=row["heads_size"],
+        attributes=row["attributes"] or {},
         dataset_row_id=row["dataset_id"],
         dataset_name=row["now_named"] or row["dataset_name"],
         run_id=row["run_uuid"],

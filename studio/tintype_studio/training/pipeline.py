@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tintype_studio.catalog.samples import STATUS_FILTERS
 from tintype_studio.errors import Conflict, InvalidInput, Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.job import Job
 from tintype_studio.jobs.kinds.auto_annotate import OPERATION, checked_names
@@ -22,7 +23,7 @@ from tintype_studio.names import clean_name
 from tintype_studio.storage.tables import holds
 from tintype_studio.training.outlines import require_outlines
 from tintype_studio.training.pipeline_state import error_as_json
-from tintype_studio.training.plan import INSTALL, TrainRequest, missing_libraries, operation_of
+from tintype_studio.training.plan import EXTRA, TrainRequest, missing_libraries, operation_of
 from tintype_studio.training.weights import weights_of
 from tintype_studio.vision.train.config import TrainConfig, read_config
 from tintype_studio.vision.train.pipelines import pipeline_of
@@ -172,9 +173,10 @@ def _require_libraries() -> None:
         raise Unavailable(
             f"Training needs libraries that are not installed here: {', '.join(missing)}.",
             code="needs_extra",
-            fix=f"Ask the operator to run {INSTALL}; or call with train=false to upload and label only.",
+            fix=f"Ask the operator to run {install_command(EXTRA)}; or call with train=false to upload and "
+            "label only.",
             retryable=False,
-            details={"missing": list(missing), "install": INSTALL},
+            details={"missing": list(missing), "install": install_command(EXTRA)},
         )
 
 

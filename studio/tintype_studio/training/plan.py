@@ -14,6 +14,7 @@ from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import STATUS_FILTERS
 from tintype_studio.errors import InvalidInput, NotFound, Unavailable
 from tintype_studio.exports.service import Export, ExportOptions, require_known_classes
+from tintype_studio.extras import install_command
 from tintype_studio.identity.keys import Principal
 from tintype_studio.ledger.prices import PRICES, price_of
 from tintype_studio.names import clean_name, lookup_name, printable
@@ -21,6 +22,7 @@ from tintype_studio.storage.search_tables import sample_classes
 from tintype_studio.storage.tables import samples
 from tintype_studio.training.outlines import require_outlines
 from tintype_studio.training.weights import weights_of
+from tintype_studio.vision.heads import ATTRIBUTE_TASKS
 from tintype_studio.vision.tasks import Task
 from tintype_studio.vision.train.config import TrainConfig, read_config
 from tintype_studio.vision.train.pipelines import Pipeline, pipeline_of
@@ -34,9 +36,8 @@ MAX_NAME = 100
 """Characters of a run's name, which is its model's, too."""
 
 LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "scipy")
-"""What the extra ``train`` brings."""
-
-INSTALL = "pip install 'tintype[train]'"
+"""What the extra brings."""
+EXTRA = "train"
 
 _BEFORE, _AFTER = "training_", "_per_minute"
 GPUS = tuple(s.removeprefix(_BEFORE).removesuffix(_AFTER) for s in PRICES if s.startswith(_BEFORE))
@@ -92,6 +93,8 @@ class TrainPlan:
     """For all the minutes that it may take."""
     weights: Weights | None
     """To start from; None at random."""
+    attributes: dict[str, dict[str, list[str]]]
+    """To learn of the objects, by class, with their options."""
 
 
 def plan_training(studio: Studio, principal: Principal, request: TrainRequest) -> TrainPlan:
@@ -131,14 +134,39 @@ def plan_training(studio: Studio, principal: Principal, request: TrainRequest) -
         raise Unavailable(
             f"Training needs libraries that are not installed here: {', '.join(missing)}.",
             code="needs_extra",
-            fix=f"Ask the operator to run {INSTALL} and to start the server again.",
+            fix=f"Ask the operator to run {install_command(EXTRA)}, and to start the server again.",
             retryable=False,
-            details={"missing": list(missing), "install": INSTALL},
+            details={"missing": list(missing), "install": install_command(EXTRA)},
         )
     credits = price_of(operation).total(config.max_minutes)
+    attributes = attributes_of(dataset, pipeline.task, classes) if config.attributes else {}
     return TrainPlan(
-        dataset, pipeline, config, notes, export, name, classes, images, operation, credits, weights
+        dataset,
+        pipeline,
+        config,
+        notes,
+        export,
+        name,
+        classes,
+        images,
+        operation,
+        credits,
+        weights,
+        attributes,
     )
+
+
+def attributes_of(dataset: Dataset, task: Task, classes: list[str] | None) -> dict[str, dict[str, list[str]]]:
+    """What the classes to learn declare, as ``Order.attributes`` has it; nothing for a task that
+    finds no objects.
+    """
+    if task not in ATTRIBUTE_TASKS:
+        return {}
+    return {
+        each.name: {attribute.name: list(attribute.options) for attribute in each.attributes}
+        for each in dataset.classes
+        if each.attributes and (classes is None or each.name in classes)
+    }
 
 
 def operation_of(gpu: str) -> str:

@@ -24,11 +24,15 @@ from tintype_studio.training.plan import MAX_NAME, TrainPlan, TrainRequest
 
 if TYPE_CHECKING:
     from tintype_studio.studio import Studio
-    from tintype_studio.vision.train.session import EpochReport, Finished
+    from tintype_studio.vision.train.session import EpochReport, Finished, HeadsReport
 
 MAX_NOTES = 100
 """Of one run; a note is told once."""
 MAX_EXPORT_NAME = 100
+ATTRIBUTES = "attributes"
+"""The fact that says which attributes a run learns."""
+HEADS = "heads"
+"""The fact that says how far it is with them."""
 WEIGHTS = "weights"
 """The fact that says what a run starts from; its ``path`` is told to nobody."""
 
@@ -57,7 +61,7 @@ def begin(
             class_filter=plan.class_filter,
             status_filter=request.status_filter if plan.export is None else plan.export.status_filter,
             metrics={},
-            facts={} if plan.weights is None else {WEIGHTS: plan.weights.as_json()},
+            facts=_facts(plan),
             notes=plan.notes[:MAX_NOTES],
             created_at=now,
             **_data(connection, plan, now),
@@ -81,6 +85,12 @@ def begin(
             updated_at=now,
         )
     )
+
+
+def _facts(plan: TrainPlan) -> dict[str, Any]:
+    """What an interrupted run must find again as it was."""
+    weights = {} if plan.weights is None else {WEIGHTS: plan.weights.as_json()}
+    return weights | ({ATTRIBUTES: plan.attributes} if plan.attributes else {})
 
 
 def _data(connection: sa.Connection, plan: TrainPlan, now: datetime) -> dict[str, Any]:
@@ -188,6 +198,29 @@ def add_epoch(
     add_facts(run_row_id, facts, notes, connection)
 
 
+def add_heads_epoch(
+    run_row_id: int,
+    report: HeadsReport,
+    trained_seconds: float,
+    notes: Iterable[str],
+    connection: sa.Connection,
+) -> None:
+    """Record an epoch of the attribute heads; ``trained_seconds`` are those of all epochs until now."""
+    query = sa.select(training_runs.c.metrics).where(training_runs.c.id == run_row_id)
+    metrics = finite({_OF_HEADS[name]: value for name, value in report.metrics.items()})
+    kept = {**connection.execute(query).scalar_one(), **metrics}
+    _update(connection, run_row_id, trained_seconds=trained_seconds, metrics=kept)
+    heads = {"epochs": report.number, "stop": report.stop, "epoch_seconds": report.seconds}
+    add_facts(run_row_id, {HEADS: heads}, notes, connection)
+
+
+_OF_HEADS = {
+    "train_loss": "train_attribute_loss",
+    "val_loss": "val_attribute_loss",
+    "val_accuracy": "val_attribute_accuracy",
+}
+
+
 def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
     """Those that are numbers: JSON has no word for the others."""
     return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
@@ -216,6 +249,9 @@ def register(
     """Make the run's model ready: all its files, its metrics and its first evaluation at once."""
     finished = registration.finished
     files = {finished.onnx.sha256, finished.checkpoint.sha256, finished.evaluation.sha256}
+    heads = finished.heads
+    if heads is not None:
+        files.add(heads.sha256)
     if not keep_blobs(connection, files | set(registration.pictures.values()), studio.blobs.exists):
         raise Unavailable("A purge removed the model's bytes.", code="model_raced")
     now, metrics = clock.now(), finite(finished.metrics)
@@ -233,6 +269,9 @@ def register(
                 onnx_size=finished.onnx.size,
                 checkpoint_sha256=finished.checkpoint.sha256,
                 checkpoint_size=finished.checkpoint.size,
+                heads_sha256=None if heads is None else heads.sha256,
+                heads_size=None if heads is None else heads.size,
+                attributes=finished.attributes,
                 ready_at=now,
                 updated_at=now,
             )

@@ -14,6 +14,7 @@ from tintype_studio.storage.job_tables import jobs
 from tintype_studio.storage.tables import api_keys, datasets, exports, organizations
 from tintype_studio.storage.training_tables import models, training_epochs, training_runs
 from tintype_studio.training.status import run_status
+from tintype_studio.vision.train.heads_plan import EPOCHS, SHARE
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
@@ -86,15 +87,26 @@ class TrainingRun:
             return 0 if self.started_at is None else 1
         done = self.current_epoch / max(1, self.total_epochs)
         time = self.trained_seconds / self.most_seconds
-        return _BEFORE + math.floor((100 - _BEFORE - _AFTER) * min(1.0, max(done, time)))
+        share = min(1.0, max(done, time))
+        if "attributes" in self.facts:
+            # By the time they are given: the detector's, then that of the attributes.
+            heads = self.facts.get("heads")
+            share *= 1 - SHARE
+            if heads is not None:
+                share = 1 - SHARE + SHARE * (1.0 if heads["stop"] else heads["epochs"] / EPOCHS)
+        return _BEFORE + math.floor((100 - _BEFORE - _AFTER) * share)
 
     @property
     def eta_seconds(self) -> int | None:
         """What the epochs will still take, if all of them are needed; None before the first one."""
         if self.ended or not self.current_epoch:
             return None
-        left = self.total_epochs - self.current_epoch
-        by_epochs = left * self.trained_seconds / self.current_epoch
+        heads = self.facts.get("heads")
+        if heads is None:
+            left = self.total_epochs - self.current_epoch
+            by_epochs = left * self.trained_seconds / self.current_epoch
+        else:
+            by_epochs = 0.0 if heads["stop"] else (EPOCHS - heads["epochs"]) * heads["epoch_seconds"]
         return max(0, round(min(by_epochs, self.most_seconds - self.trained_seconds)))
 
     @property

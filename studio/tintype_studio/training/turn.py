@@ -26,10 +26,11 @@ from tintype_studio.storage.job_tables import job_items
 from tintype_studio.storage.training_tables import training_runs
 from tintype_studio.training import progress
 from tintype_studio.training.card import card_of
+from tintype_studio.training.heads import HeadsStage, TrainedHeads, detector_seconds
 from tintype_studio.training.plan import operation_of, options_of
 from tintype_studio.training.run import Epoch, curves_of
 from tintype_studio.vision.train.config import TrainConfig
-from tintype_studio.vision.train.session import EpochReport, Finished, Order, Prepared
+from tintype_studio.vision.train.session import EpochReport, Finished, HeadsReport, Order, Prepared
 from tintype_studio.vision.train.weights import Weights
 
 if TYPE_CHECKING:
@@ -73,10 +74,20 @@ class Turn:
         """Do what is left; returns the job's result."""
         self._export()
         prepared = self._split()
-        self._train()
+        self._train(detector_seconds(self.most_seconds, prepared))
         self._finish(prepared)
         done = self._read()
         return {"training_run": done.id, "model": done.model_id, "metrics": done.metrics}
+
+    @property
+    def row_id(self) -> int:
+        """Of the run."""
+        return self._now.row_id
+
+    @property
+    def most_seconds(self) -> float:
+        """What training may take in all."""
+        return self._now.most_seconds
 
     def _read(self) -> TrainingRun:
         return self._studio.training.get_of_job(self._run.principal, self._run.job.id)
@@ -88,10 +99,10 @@ class Turn:
             return
         self._run.stage("export")
         if self._now.export_id is not None:  # it was given one
-            self._commit(EXPORT)
+            self.commit(EXPORT)
             return
         export = self._made_before() or self._make()
-        self._commit(EXPORT, write=partial(progress.set_export, self._now.row_id, export.id))
+        self.commit(EXPORT, write=partial(progress.set_export, self._now.row_id, export.id))
 
     def _options(self) -> ExportOptions:
         return options_of(self._now.class_filter, self._now.status_filter or "complete")
@@ -158,7 +169,7 @@ class Turn:
                     raise _crashed("preparing the images") from error
         about = {key: value for key, value in prepared.as_json().items() if key != "notes"}
         write = partial(progress.add_facts, self._now.row_id, {"data": about}, prepared.notes)
-        self._commit(SPLIT, write=write)
+        self.commit(SPLIT, write=write)
         return prepared
 
     def _order(self, epochs: list[Epoch] | None = None, batch_size: int | None = None) -> Order:
@@ -174,6 +185,7 @@ class Turn:
             class_filter=None if self._now.class_filter is None else tuple(self._now.class_filter),
             history=tuple(epoch.metrics for epoch in epochs or ()),
             weights=self._weights,
+            attributes=self._now.facts.get(progress.ATTRIBUTES),
         )
 
     def _data_sha256(self) -> str:
@@ -183,29 +195,32 @@ class Turn:
 
     # --- Epochs -----------------------------------------------------------------------------------------
 
-    def _train(self) -> None:
+    def _train(self, most_seconds: float) -> None:
         self._run.stage("train")
-        while not self._enough(epochs := list(self._studio.training.epochs(self._now))):
+        while not self._enough(epochs := list(self._studio.training.epochs(self._now)), most_seconds):
             self._run.check()
-            self._epoch(epochs)
+            self._epoch(epochs, most_seconds)
 
-    def _enough(self, epochs: list[Epoch]) -> bool:
+    def _enough(self, epochs: list[Epoch], most_seconds: float) -> bool:
         return bool(epochs) and (
             epochs[-1].stop
             or len(epochs) >= self._config.epochs
-            or sum(epoch.seconds for epoch in epochs) >= self._now.most_seconds
+            or sum(epoch.seconds for epoch in epochs) >= most_seconds
         )
 
-    def _epoch(self, epochs: list[Epoch]) -> None:
+    def _epoch(self, epochs: list[Epoch], most_seconds: float) -> None:
         before = sum(epoch.seconds for epoch in epochs)
         last = epochs[-1] if epochs else None
-        report, notes = self._trained(epochs, self._now.most_seconds - before)
+        report, notes = self._trained(epochs, most_seconds - before)
         after = before + report.seconds
-        out_of_time = after >= self._now.most_seconds and report.number < self._config.epochs
+        out_of_time = after >= most_seconds and report.number < self._config.epochs
         if report.out_of_time or out_of_time:
             minutes = self._config.max_minutes
+            spent = f"{minutes} minutes were" if minutes > 1 else "1 minute was"
+            if most_seconds < self.most_seconds:
+                spent = f"detector's share of the {minutes} minute{'s' if minutes > 1 else ''} was"
             notes.append(
-                f"The {f'{minutes} minutes were' if minutes > 1 else '1 minute was'} over in epoch "
+                f"The {spent} over in epoch "
                 f"{report.number} of {self._config.epochs}; the best weights until then became the model."
             )
         for note in notes:
@@ -213,14 +228,18 @@ class Turn:
         loss = report.metrics.get("train_loss")
         told = "" if loss is None else f", loss {loss:.3g}"
         self._run.progress(f"epoch {report.number} of {self._config.epochs}{told}")
-        price = price_of(operation_of(self._now.gpu)).credits_per_unit
-        self._commit(
+        self.commit(
             f"epoch-{report.number:05}",
-            credits=(self._minutes(after) - self._minutes(before)) * price,
+            credits=self.credits(before, after),
             write=partial(progress.add_epoch, self._now.row_id, report, after, notes),
         )
         if last is not None:
             self._studio.blobs.delete_derived(last.checkpoint)
+
+    def credits(self, before: float, after: float) -> int:
+        """What training costs from one second to another, both counted from its beginning."""
+        price = price_of(operation_of(self._now.gpu)).credits_per_unit
+        return (self._minutes(after) - self._minutes(before)) * price
 
     def _minutes(self, seconds: float) -> int:
         """Begun minutes, as they are charged."""
@@ -243,11 +262,11 @@ class Turn:
                     seconds=seconds_left + GRACE_SECONDS,
                 )
             except Unavailable as error:
-                batch = self._halved(error, batch, f"training epoch {number}", notes)
+                batch = self.halved(error, batch, f"training epoch {number}", notes)
             else:
                 return report, [*notes, *report.notes]
 
-    def _halved(self, error: Unavailable, batch: int, doing: str, notes: list[str]) -> int:
+    def halved(self, error: Unavailable, batch: int, doing: str, notes: list[str]) -> int:
         """The batch size to go on with after the child died or ran out of memory; raises what is neither."""
         if not isinstance(error, ChildCrashed) and error.code != "out_of_memory":
             raise error
@@ -260,38 +279,53 @@ class Turn:
         notes.append(f"While {doing} in batches of {batch}, {why}; it went on in batches of {smaller}.")
         return smaller
 
+    def train_heads(
+        self, number: int, checkpoint: str | None, seconds_left: float, batch: int
+    ) -> HeadsReport:
+        """An epoch of the attribute heads, as ``session.heads_epoch`` has it."""
+        report: HeadsReport = self._in_child(
+            "heads_epoch",
+            self._order(),
+            number,
+            checkpoint,
+            seconds_left,
+            batch,
+            seconds=seconds_left + GRACE_SECONDS,
+        )
+        return report
+
     # --- The model --------------------------------------------------------------------------------------
 
     def _finish(self, prepared: Prepared) -> None:
         if MODEL in self._run.finished:
             return
-        self._run.stage("evaluate and export ONNX", total=len(self._run.finished) + 1)
         epochs = list(self._studio.training.epochs(self._now))
-        finished, notes = self._finished(epochs)
+        heads = HeadsStage(self._run, self, epochs).train() if prepared.attributes else None
+        self._run.stage("evaluate and export ONNX", total=len(self._run.finished) + 1)
+        finished, notes = self._finished(epochs, heads)
         pictures = {name: stored.sha256 for name, stored in finished.pictures.items()}
         pictures |= self._curves(epochs)
         self._run.stage("register")
         now = self._read()
         registration = progress.Registration(
             finished=finished,
-            card=card_of(now, prepared, finished, [*notes, *finished.notes], self._weights),
+            card=card_of(now, prepared, finished, [*notes, *finished.notes], self._weights, heads),
             pictures=pictures,
             images=prepared.images.get(finished.evaluated_on, 0),
             notes=(*notes, *finished.notes),
         )
         write = partial(progress.register, self._studio, self._run.principal, self._now.row_id, registration)
-        self._commit(MODEL, write=write)
+        self.commit(MODEL, write=write)
 
-    def _finished(self, epochs: list[Epoch]) -> tuple[Finished, list[str]]:
+    def _finished(self, epochs: list[Epoch], heads: TrainedHeads | None) -> tuple[Finished, list[str]]:
         batch, notes = epochs[-1].batch_size, list[str]()
+        checkpoints = [epochs[-1].checkpoint, *([] if heads is None else [heads.checkpoint])]
         while True:
             try:
                 order = self._order(epochs, batch)
-                finished: Finished = self._in_child(
-                    "finish", order, epochs[-1].checkpoint, seconds=STEP_SECONDS
-                )
+                finished: Finished = self._in_child("finish", order, *checkpoints, seconds=STEP_SECONDS)
             except Unavailable as error:
-                batch = self._halved(error, batch, "making the model", notes)
+                batch = self.halved(error, batch, "making the model", notes)
             else:
                 return finished, notes
 
@@ -338,9 +372,16 @@ class Turn:
             self._run.progress("The disk is full: waiting for room.")
             self._run.pause(ROOM_PAUSE_SECONDS)
 
-    def _commit(self, key: str, *, credits: int = 0, write: Write | None = None) -> None:
+    def commit(
+        self,
+        key: str,
+        *,
+        credits: int = 0,
+        write: Write | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
         """Finish a step, or raise what its writing was refused for: nothing goes on without it."""
-        self._run.commit(key, credits=credits, write=write)
+        self._run.commit(key, credits=credits, write=write, detail=detail)
         query = sa.select(job_items.c.outcome, job_items.c.error_code, job_items.c.error_message).where(
             job_items.c.job_id == self._run.job.row_id, job_items.c.key == key
         )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tintype_studio.errors import NotFound, Unavailable
 from tintype_studio.identity.keys import Principal
@@ -63,11 +64,25 @@ class Videos:
         (``damaged_video``) for what is no video that can be read, ``Unavailable`` (``probes_busy``) while
         the organization's other videos take long.
         """
-        with self._turn(principal.organization_uuid, check), self.open(principal, upload, local) as file:
-            info: VideoInfo = self._children().call(
-                "tintype_studio.video.probe:probe", str(file), deadline=PROBE_SECONDS, check=check
+        with self.open(principal, upload, local) as file:
+            info: VideoInfo = self.in_child(
+                principal, "tintype_studio.video.probe:probe", str(file), deadline=PROBE_SECONDS, check=check
             )
             return info
+
+    def in_child(
+        self,
+        principal: Principal,
+        function: str,
+        *arguments: Any,
+        deadline: float,
+        check: Callable[[], None] = lambda: None,
+    ) -> Any:
+        """Run ``module:function``, which opens one video, as ``Pool.call`` does: one for an organization at a
+        time. Raises ``Unavailable`` (``probes_busy``) while its other videos take long.
+        """
+        with self._turn(principal.organization_uuid, check):
+            return self._children().call(function, *arguments, deadline=deadline, check=check)
 
     @contextmanager
     def _turn(self, organization: str, check: Callable[[], None]) -> Iterator[None]:

@@ -43,10 +43,19 @@ def is_turned(frame: VideoFrame) -> bool:
 
 def upright_bgr(frame: VideoFrame) -> np.ndarray[Any, Any]:
     """The frame upright: height x width x 3, 8 bits, blue first, contiguous."""
+    return _upright(frame, "bgr24")
+
+
+def upright_rgb(frame: VideoFrame) -> np.ndarray[Any, Any]:
+    """The same, red first."""
+    return _upright(frame, "rgb24")
+
+
+def _upright(frame: VideoFrame, layout: str) -> np.ndarray[Any, Any]:
     import numpy as np
 
     # Threads of its own would only wait for those that decode.
-    pixels = frame.reformat(format="bgr24", threads=1).to_ndarray()
+    pixels = frame.reformat(format=layout, threads=1).to_ndarray()
     axes = _axes(frame)
     if axes is None:
         return pixels

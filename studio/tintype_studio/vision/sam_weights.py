@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tintype_studio.errors import TintypeError, Unavailable
+from tintype_studio.extras import install_command
 
 SETTING = "TINTYPE_SAM_MODEL"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -64,7 +65,7 @@ def open_weights(model: str) -> tuple[Family, Any, str]:
         raise _failure(
             "extra_missing",
             f"{SETTING} names a model, but the extra that runs it is not installed.",
-            f"Run pip install 'tintype[sam]', or unset {SETTING} to use the engine without weights.",
+            f"Run {install_command('sam')}, or unset {SETTING} to use the engine without weights.",
         ) from error
     transformers.utils.logging.disable_progress_bar()
     folder = Path(model).expanduser()

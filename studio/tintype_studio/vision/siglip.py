@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tintype_studio.errors import Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.vision.scenes import scene_tags
 from tintype_studio.vision.siglip_text import TOKENIZER, TOKENIZER_FILES, SceneTexts, TextTowerError
 
@@ -61,7 +62,7 @@ class SiglipEmbedder:
             raise Unavailable(
                 f"{SETTING} needs packages that are not installed: {', '.join(missing)}.",
                 code="extra_missing",
-                fix=f"Ask the operator to run: pip install 'tintype[embed]'. {_WITHOUT}",
+                fix=f"Ask the operator to run {install_command('embed')}. {_WITHOUT}",
                 retryable=False,
             )
         self._folder = _local_folder(model)

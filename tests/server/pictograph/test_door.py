@@ -47,7 +47,8 @@ def test_the_reference_needs_no_key_and_nothing_from_elsewhere(rest: Rest) -> No
 def test_a_wrong_slash_is_told_and_not_redirected(rest: Rest, path: str) -> None:
     response = rest.send("GET", path, follow_redirects=False)
     assert response.status_code == 404
-    assert "a slash at the end" in response.json()["error"]["fix"]
+    meant, how = (path[:-1], "without") if path.endswith("/") else (f"{path}/", "with")
+    assert response.json()["error"]["fix"] == f"Send it to {API}{meant}, {how} a slash at the end."
 
 
 def test_the_collection_of_projects_cannot_be_deleted(rest: Rest) -> None:

@@ -16,6 +16,7 @@ from tintype_server.runtime import Runtime
 from tintype_server.settings import Settings
 from tintype_server.telemetry.observe import Ending, Finish, observing
 from tintype_studio.errors import InvalidInput, NotFound, Unavailable
+from tintype_studio.extras import install_command
 from tintype_tools.call import Call
 from tintype_tools.registry import Registry
 from tintype_tools.spec import Result
@@ -121,7 +122,7 @@ def test_a_missing_extra_is_told_with_the_command_that_installs_it(
         with pytest.raises(Unavailable) as raised:
             Runtime.open(settings)
     assert (raised.value.code, raised.value.retryable) == ("extra_missing", False)
-    assert "pip install 'tintype[telemetry]'" in raised.value.fix
+    assert install_command("telemetry") in raised.value.fix
     Runtime.open(settings).close()
 
 

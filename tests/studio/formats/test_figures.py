@@ -84,6 +84,7 @@ def test_the_text_says_what_the_models_say(entries):
     text = as_text(models)
     told = [figure_of_model(a) for a in models]
     assert figures_of_text(text) == told
+    assert figures_of_text(text, paired=True) == [figure_of_model(a, paired=True) for a in models]
     # As another program might write it: spaced, or with other orders of members.
     for written in (
         orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2).decode(),

@@ -17,8 +17,8 @@ from support.videos import HEIGHT, UNEVEN, WIDTH, clip, number, overwritten, wri
 
 from tintype_studio.errors import NotFound
 from tintype_studio.identity.keys import Principal
+from tintype_studio.jobs import frames
 from tintype_studio.jobs.job import Job
-from tintype_studio.jobs.kinds import extract_frames
 from tintype_studio.jobs.pool import Pool
 from tintype_studio.jobs.run import Cancelled, Run
 from tintype_studio.storage.job_tables import jobs
@@ -163,7 +163,7 @@ def test_an_upload_is_taken_by_its_organization_alone(
 def test_a_frame_that_kills_its_reader_is_given_up_alone(
     studio: Studio, owner: Principal, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extract_frames, "TAKE", "support.videos:take_or_die")
+    monkeypatch.setattr(frames, "TAKE", "support.videos:take_or_die")
     job = extract(studio, owner, pool, clip(tmp_path))
     (failed,) = studio.jobs.items(job, outcome="failed")
     assert (job.status, job.done, failed.key, failed.error_code) == ("completed", 8, "000003", "item_crashed")
@@ -202,11 +202,11 @@ def test_kill_minus_nine_in_the_middle(
     monkeypatch: pytest.MonkeyPatch,
     check_counters: Any,
 ) -> None:
-    monkeypatch.setattr(extract_frames, "batch_size", lambda *_: 3)
+    monkeypatch.setattr(frames, "batch_size", lambda *_: 3)
     job = start(studio, owner, arguments(clip(tmp_path), fps=10.0), kind="extract_frames")
     script = KILLED.replace(
         "write, left",
-        "import tintype_studio.jobs.kinds.extract_frames as e\ne.batch_size = lambda *_: 3\nwrite, left",
+        "import tintype_studio.jobs.frames as e\ne.batch_size = lambda *_: 3\nwrite, left",
     )
     dead = subprocess.run([sys.executable, "-c", script, str(studio.home), job.id], timeout=60)
     assert dead.returncode == -9
@@ -235,7 +235,7 @@ def test_a_cancelled_extraction_keeps_what_it_has(
         finish(run, batch)
         run.stop(Cancelled())
 
-    monkeypatch.setattr(extract_frames, "batch_size", lambda *_: 3)
+    monkeypatch.setattr(frames, "batch_size", lambda *_: 3)
     monkeypatch.setattr(Run, "finish", stopping)
     job = extract(studio, owner, pool, clip(tmp_path))
     assert (job.status, job.done, job.failed) == ("cancelled", 3, 0)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tintype_studio.errors import Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.search import looks
 from tintype_studio.search.tag_search import Wanted
 from tintype_studio.storage.search_tables import search_entries, search_tags
@@ -161,7 +162,7 @@ def test_a_file_that_is_no_picture_is_not_tried_again(pair: Any, monkeypatch: py
 def test_what_is_said_about_scenes(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said = pair.studio.search.about_scenes(["beach"])
     assert "TINTYPE_EMBEDDER_MODEL" in said
-    assert "tintype[embed]" in said
+    assert install_command("embed") in said
     use(pair, Namer("a", "beach", "night scene"), monkeypatch)
     assert pair.studio.search.about_scenes(["beach", "Car Park"]) is None
     said = pair.studio.search.about_scenes(["beach", "outer space"])

@@ -40,7 +40,7 @@ PLENTY = 1e6
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """One thread, since tests run beside each other; and nothing left in memory."""
-    monkeypatch.setattr("tintype_studio.vision.train.loop._cores", lambda: 1)
+    monkeypatch.setattr("tintype_studio.vision.train.loop.cores", lambda: 1)
     forget()
     yield
     forget()
@@ -97,7 +97,7 @@ def train(work: Order, epochs: int, seconds: float = PLENTY) -> list[EpochReport
 def learned(folder: Path, digest: str) -> tuple[Order, list[EpochReport], Finished]:
     """A model that has learned its squares."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("tintype_studio.vision.train.loop._cores", lambda: 1)
+    patch.setattr("tintype_studio.vision.train.loop.cores", lambda: 1)
     work = order(folder, digest, run_id="learned", epochs=10, image_size=64)
     prepare(work)
     reports = train(work, 10)

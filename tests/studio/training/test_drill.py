@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from support.jobs import books
 from support.training import Script, start
 
-from tintype_studio.catalog.datasets import Dataset
+from tintype_studio.catalog.datasets import ClassAttribute, Dataset, DatasetClass
 from tintype_studio.history.changes import Kind
 from tintype_studio.identity.keys import Principal
-from tintype_studio.storage.job_tables import jobs
+from tintype_studio.storage.job_tables import job_items, jobs
 from tintype_studio.studio import Studio
 from tintype_studio.training.models import ModelStatus
 from tintype_studio.training.plan import TrainRequest
@@ -59,7 +59,7 @@ turn.SESSION = "support.training_session"
 turn.CURVES = "support.training_session:curves"
 around(Blobs, "put_file")
 around(Blobs, "delete_derived")
-for name in ("set_export", "add_facts", "add_epoch", "register", "end"):
+for name in ("set_export", "add_facts", "add_epoch", "add_heads_epoch", "register", "end"):
     around(progress, name)
 around(commits.Commits, "items")
 around(commits.Commits, "finish")
@@ -141,4 +141,48 @@ def test_a_run_killed_at_every_step_ends_with_one_model_and_one_bill(
     assert (done.status, done.current_epoch, done.credits_charged) == ("completed", 4, 30)
     assert len([e for e in studio.exports.list(owner) if e.status == "completed"]) == 1
     assert not studio.training.work_dir(run.id).exists()
+    assert not list((studio.home / "blobs/derived/training").rglob("*.pt"))
+
+
+HEADS_POINTS = [
+    (
+        "after call",
+        3,
+    ),  # the checkpoint of the first epoch of the heads is stored, and no more
+    ("after add_heads_epoch", 1),
+    ("after items", 1),
+    ("after delete_derived", 1),  # the second is written down, and the first one's checkpoint is gone
+    ("after call", 2),
+    ("after call", 3),  # finished, but not registered
+    ("after register", 1),
+]
+
+
+def test_a_run_killed_in_its_heads_learns_and_charges_each_of_their_epochs_once(
+    studio: Studio, owner: Principal, signs: Dataset, script: Script, spawn: Any
+) -> None:
+    attributes = (ClassAttribute("colour", ("red", "blue")),)
+    studio.classes.declare(owner, "signs", [DatasetClass("badge", attributes=attributes)])
+    script.set(seconds=40)
+    before = books(studio, owner)[0]
+    job = start(studio, owner, TrainRequest("signs", "yolox", config={"epochs": 1, "max_minutes": 5}))
+    [run] = studio.training.list(owner)
+    for point, times in [*HEADS_POINTS, ("", 1)]:
+        with studio.database.write() as connection:
+            connection.execute(sa.update(jobs).values(attempts=0))
+        child = spawn(TURN, job.id, point, times)
+        child.communicate(timeout=60)
+        assert child.returncode == (-signal.SIGKILL if point else 0), (point, times)
+        studio.settle()
+        now = studio.training.get(owner, run.id)
+        with studio.database.read() as connection:
+            mine = sa.select(sa.func.count()).where(job_items.c.key.startswith("heads-"))
+            heads = connection.execute(mine).scalar_one()
+        assert now.trained_seconds == 40 * (now.current_epoch + heads)
+        charged = 10 * math.ceil(now.trained_seconds / 60)
+        assert books(studio, owner) == (before - charged, 0 if now.ended else 50 - charged), point
+        [model] = studio.models.list(owner)
+        assert (model.heads_sha256 is not None) is (not point), point
+    assert (now.status, heads, now.credits_charged) == ("completed", 3, 30)
+    assert studio.blobs.get(model.heads_sha256 or "") == b"heads after 3 of " + run.id.encode()
     assert not list((studio.home / "blobs/derived/training").rglob("*.pt"))

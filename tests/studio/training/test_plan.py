@@ -13,6 +13,7 @@ from support.training import fill, start
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.errors import NotFound, PaymentRequired, TintypeError, Unavailable
 from tintype_studio.exports.service import ExportOptions
+from tintype_studio.extras import install_command
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.job_tables import jobs
 from tintype_studio.storage.tables import accounts, exports, ledger_entries
@@ -145,7 +146,7 @@ def test_without_the_extra_it_is_told_how_to_get_it(
     with pytest.raises(Unavailable) as caught:
         studio.training.plan(owner, REQUEST)
     assert (caught.value.code, caught.value.retryable) == ("needs_extra", False)
-    assert "pip install 'tintype[train]'" in caught.value.fix
+    assert install_command("train") in caught.value.fix
     assert caught.value.details["missing"] == ["torch", "onnx"]
 
 

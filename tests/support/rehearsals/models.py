@@ -71,12 +71,10 @@ READY: Ready = {
     "evaluate_model": for_evaluation,
     "full_pipeline": for_pipeline,
     "predict_dataset": for_predictions,
-    "predict_image": lambda w: for_cells(w) | {"image_uuid": w.image().id, "confidence_threshold": 0},
 }
 OPERATIONS = {
     "full_pipeline": "full_pipeline",
     "predict_dataset": "image_inference",
-    "predict_image": "image_inference",
 }
 REFUSED: Refusals = [
     ("delete_model", "model_not_found", lambda w: {"model_id": "x"}),
@@ -89,6 +87,4 @@ REFUSED: Refusals = [
     ("full_pipeline", "invalid_config", lambda w: for_pipeline(w) | {"train_config": {"epochs": "x"}}),
     ("predict_dataset", "model_not_found", lambda w: {"dataset_name": "signs", "model_id": "x"}),
     ("predict_dataset", "dataset_not_found", lambda w: for_cells(w) | {"dataset_name": "x"}),
-    ("predict_image", "model_not_found", lambda w: {"model_id": "x", "image_uuid": w.image().id}),
-    ("predict_image", "image_not_found", lambda w: for_cells(w) | {"image_uuid": "x"}),
 ]

@@ -1,11 +1,14 @@
 """Runs scripts in the SDK's own interpreter: a JSON line in (code, values, settings), a JSON line out.
 
-A script is the body of a function that sees ``client``, ``pictograph`` and the values, and returns what is to
-come back. Models and reports of the SDK come back as plain JSON.
+A script is the body of a function that sees ``client``, the SDK's module and the values, and returns what is
+to come back. Models and reports of the SDK come back as plain JSON. The only argument is the SDK:
+``pictograph``, or ``dragoneye``, whose scripts are coroutines.
 """
 
+import asyncio
 import base64
 import dataclasses
+import importlib
 import json
 import os
 import sys
@@ -49,16 +52,19 @@ ATTRIBUTES = (
 )
 
 
-def run(job):
-    import pictograph
+SDK = sys.argv[1]
+CLIENTS = {"pictograph": "Client", "dragoneye": "Dragoneye"}
+HEADS = {"pictograph": "def main():\n", "dragoneye": "async def main():\n"}
 
-    namespace = {"pictograph": pictograph, "__name__": "script", **job["values"]}
-    namespace["client"] = pictograph.Client(**job["client"])
-    exec(
-        compile("def main():\n" + textwrap.indent(textwrap.dedent(job["code"]), "    "), "script", "exec"),
-        namespace,
-    )
-    return {"value": plain(namespace["main"]())}
+
+def run(job):
+    sdk = importlib.import_module(SDK)
+    namespace = {SDK: sdk, "__name__": "script", **job["values"]}
+    namespace["client"] = getattr(sdk, CLIENTS[SDK])(**job["client"])
+    code = HEADS[SDK] + textwrap.indent(textwrap.dedent(job["code"]), "    ")
+    exec(compile(code, "script", "exec"), namespace)
+    value = namespace["main"]()
+    return {"value": plain(asyncio.run(value) if asyncio.iscoroutine(value) else value)}
 
 
 for line in sys.stdin:

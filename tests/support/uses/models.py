@@ -77,10 +77,11 @@ def use_full_pipeline(door: Door, world: World) -> None:
 
 
 def use_predict_image(door: Door, world: World) -> None:
-    arguments = {"model_id": _working_model(world), "image_uuid": world.image["id"]}
+    arguments = {"model": _working_model(world), "image_uuid": world.image["id"]}
     reply = door.call("predict_image", arguments)
-    (one,) = reply.value["predictions"]
-    assert (one["name"], one["confidence"], one["normalized_box"][:2]) == ("sign", 0.9, [0, 0])
+    (one,) = reply.value["objects"]
+    assert (one["categories"][0]["name"], one["bounding_box"]["x"]) == ("sign", 0)
+    assert one["bbox_observation"]["bbox_score"] == 0.9
     before = world.make("get_credit_balance")["credits_remaining"]
     door.call("predict_image", arguments | {"confidence_threshold": 0.95})
     assert world.make("get_credit_balance")["credits_remaining"] == before

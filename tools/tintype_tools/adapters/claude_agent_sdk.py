@@ -67,7 +67,7 @@ def for_claude_agent_sdk(toolkit: Toolkit) -> ClaudeAgentTools:
                 readOnlyHint=tool["effect"] == "read",
                 destructiveHint=tool["effect"] == "destroy",
                 idempotentHint=tool["idempotent"],
-                openWorldHint=False,
+                openWorldHint=tool.get("open_world", False),
                 maxResultSizeChars=MAX_RESULT_CHARACTERS,
             ),
         )

@@ -174,6 +174,11 @@ class _Server:
             headers["X-Dry-Run"] = "true"
         if request.confirm_token:
             headers["X-Confirm-Token"] = request.confirm_token
+        # The server refuses by itself, then, also what a call inside a call would open again.
+        if request.toolsets is not None:
+            headers["X-MCP-Toolsets"] = ",".join(sorted(request.toolsets))
+        if request.read_only:
+            headers["X-MCP-Readonly"] = "true"
         wait = request.arguments.get("wait_seconds")
         seconds = READ_SECONDS + (min(float(wait), 600) if isinstance(wait, int | float) and wait > 0 else 0)
         return _Send(f"{API}/_dispatch/{request.tool}", headers, content, seconds)
@@ -263,7 +268,7 @@ def _refuse_what_is_not_offered(
             code="read_only",
             fix="Read instead, or ask the person who set up the agent.",
         )
-    if toolsets is not None and request.tool == "call_tool":  # the server does not know of the narrowing
+    if toolsets is not None and request.tool == "call_tool":
         inner = replace(request, tool=str(request.arguments.get("tool")))
         _refuse_what_is_not_offered(server, toolsets, read_only, inner)
     if toolsets is not None and tool["toolset"] not in toolsets:

@@ -105,6 +105,7 @@ TOOL = ToolSpec(
     plan=plan,
     idempotent=False,
     effect=Effect.SPEND,
+    open_world=True,
     bulk=True,
     handler=handle,
     report=report,

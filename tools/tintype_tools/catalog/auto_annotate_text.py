@@ -127,5 +127,6 @@ TOOL = ToolSpec(
     plan=plan,
     idempotent=False,
     effect=Effect.SPEND,
+    open_world=True,
     handler=handle,
 )

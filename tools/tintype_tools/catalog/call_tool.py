@@ -89,6 +89,7 @@ TOOL = ToolSpec(
     required_role=Role.VIEWER,
     idempotent=False,
     effect=Effect.WRITE,
+    open_world=True,
     atomic=False,
     plan=plan,
     handler=handle,

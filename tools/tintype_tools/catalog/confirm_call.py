@@ -27,10 +27,11 @@ class ConfirmCallArgs(Args):
     wait_seconds: Annotated[
         int, Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for a decision.")
     ] = 0
+    refuse: Annotated[bool, Field(description="The user said no: take the question back.")] = False
 
 
 class ConfirmCallResult(Result):
-    """``status`` is done, or pending while a person has not decided."""
+    """``status`` is done, refused, or pending while a person has not decided."""
 
     status: str
     tool: str
@@ -43,6 +44,8 @@ class ConfirmCallResult(Result):
 def plan(args: ConfirmCallArgs, call: Call) -> Plan:
     """The confirmed call itself, which is run dry for what it would refuse."""
     approval, arguments, _key = call.studio.approvals.stored_call(call.principal, args.approval_id)
+    if args.refuse:
+        return Plan((Affected("call.refused", 1, name=approval.tool),))
     if args.confirm_token is not None or approval.status is not Status.PENDING:
         call.call_tool(
             approval.tool,
@@ -58,6 +61,9 @@ def handle(args: ConfirmCallArgs, call: Call) -> ConfirmCallResult | Output:
     """Wait for a word if need be, then make the call exactly as it was asked."""
     approvals = call.studio.approvals
     approval, arguments, key = approvals.stored_call(call.principal, args.approval_id)
+    if args.refuse:
+        approvals.take_back(call.principal, approval.id)
+        return ConfirmCallResult(status="refused", tool=approval.tool, summary=approval.summary)
     if args.confirm_token is None:
         approval = approvals.wait(call.principal, approval.id, args.wait_seconds, call.check)
         if approval.status is Status.PENDING:
@@ -96,6 +102,7 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    open_world=True,
     atomic=False,
     plan=plan,
     handler=handle,

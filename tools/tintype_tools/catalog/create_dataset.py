@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.shapes import AnnotationType, ClassArgs, DatasetName, DatasetShape
+from tintype_tools.shapes import AnnotationType, ClassArgs, DatasetName, DatasetShape, declared_classes
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
 
@@ -37,7 +37,7 @@ def handle(args: CreateDatasetArgs, call: Call) -> DatasetShape:
         annotation_types=args.annotation_types,
     )
     if args.classes:
-        made = studio.classes.declare(call.principal, made.name, [c.as_class() for c in args.classes])
+        made = declared_classes(call, made.name, args.classes)
     return DatasetShape.whole(made, call)
 
 

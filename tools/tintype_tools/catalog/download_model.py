@@ -20,7 +20,8 @@ class DownloadModelArgs(Args):
     model_id: ModelId
     output_path: Annotated[str, Field(description="Local file to write, such as ./signs.onnx.")]
     format: Annotated[
-        FileFormat, Field(description="onnx for inference; checkpoint: PyTorch weights to train on from.")
+        FileFormat,
+        Field(description="onnx for inference; checkpoint: PyTorch weights; heads: ONNX for attributes."),
     ] = "onnx"
 
 
@@ -67,6 +68,12 @@ def handle(args: DownloadModelArgs, call: Call) -> DownloadModelResult:
 def _file(args: DownloadModelArgs, call: Call) -> ModelFile:
     model = call.studio.models.ready(call.principal, args.model_id)
     file = file_of(model, args.format, call)
+    if args.format == "heads" and not model.attributes:
+        raise NotFound(
+            f"Model {model.name!r} {model.version} chooses no attributes, so it has no such file.",
+            code="no_heads",
+            fix="Train again on a dataset whose classes declare attributes (set_dataset_classes).",
+        )
     if file is None or not call.studio.blobs.exists(file.sha256):
         raise NotFound(
             f"The {args.format} file of model {model.name!r} {model.version} is missing.",

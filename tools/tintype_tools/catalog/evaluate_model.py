@@ -43,6 +43,7 @@ class EvaluateModelResult(Result):
 
     Detection: mAP (COCO), mAP_50, and precision, recall, f1 at ``score_threshold``, where f1 is best; with
     masks the same of masks, and box_mAP. Semantic: mIoU, pixel_accuracy. Classification: accuracy, f1.
+    ``attributes``: how often the true option is chosen, on true boxes (accuracy) and on those found of them.
     """
 
     model_id: str
@@ -52,6 +53,7 @@ class EvaluateModelResult(Result):
     objects: int | None = None
     metrics: dict[str, float | None] | None = None
     per_class: list[dict[str, Any]] | None = None
+    attributes: list[dict[str, Any]] | None = None
     note: str | None = None
     failures: list[EvaluationFailure]
     job_id: str
@@ -103,6 +105,7 @@ def report(job: Job, call: Call) -> Output:
         "objects": evaluation["objects"],
         "metrics": rounded(evaluation["metrics"]),
         "per_class": rounded(evaluation["per_class"]),
+        "attributes": rounded(evaluation.get("attributes")) or None,
     }
     pictures = [_picture(call.studio.blobs.get(sha256)) for sha256 in job.result["pictures"].values()]
     return Output(value.model_copy(update=figures), tuple(pictures))

@@ -177,6 +177,7 @@ TOOL = ToolSpec(
     plan=plan,
     idempotent=False,
     effect=Effect.SPEND,
+    open_world=True,
     handler=handle,
     report=report_of,
 )

@@ -9,12 +9,15 @@ from pydantic import Field
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call, Output
 from tintype_tools.model_card import (
+    AttributeShare,
     ClassShare,
     EvaluationLine,
+    FileFormat,
     HowTrainedShape,
     ModelFile,
     ModelId,
     TrainingDataShape,
+    attributes_of,
     classes_of,
     data_of,
     file_of,
@@ -45,6 +48,7 @@ class GetModelResult(Result):
     model: ModelShape
     evaluated_on: str | None = None
     per_class: list[ClassShare]
+    attributes: list[AttributeShare] | None = None
     training_data: TrainingDataShape | None = None
     training: HowTrainedShape | None = None
     onnx_check: dict[str, float | str | None] | None = None
@@ -60,11 +64,14 @@ def handle(args: GetModelArgs, call: Call) -> Output:
     model = studio.models.get(call.principal, args.model_id)
     own = first_evaluation(studio, model)
     pictures = pictures_of(studio, own) if own is not None and args.include_pictures else {}
-    files = (file_of(model, "onnx", call), file_of(model, "checkpoint", call))
+    evaluation = read_evaluation(studio, own) if own is not None else None
+    formats: tuple[FileFormat, ...] = ("onnx", "checkpoint", "heads")
+    files = [file_of(model, each, call) for each in formats]
     value = GetModelResult(
         model=ModelShape.of(model),
         evaluated_on=model.card.get("evaluated_on"),
-        per_class=classes_of(model, read_evaluation(studio, own) if own is not None else None),
+        per_class=classes_of(model, evaluation),
+        attributes=attributes_of(model, evaluation),
         training_data=data_of(model),
         training=training_of(model),
         onnx_check=model.card.get("onnx_check"),

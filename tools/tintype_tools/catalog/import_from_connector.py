@@ -78,6 +78,7 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    open_world=True,
     bulk=True,
     plan=plan,
     handler=handle,

@@ -1,123 +1,188 @@
-"""Ask a trained model about one image."""
+"""Ask a model about one image."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from tintype_studio.annotations.geometry import Annotation, BBoxAnnotation, BoundingBox
-from tintype_studio.catalog.samples import Sample
+from tintype_studio.catalog.image_files import read_image_file
 from tintype_studio.identity.roles import Role
-from tintype_studio.ledger.prices import price_of
-from tintype_studio.vision.detect.trained import author_of
-from tintype_studio.vision.infer.answer import ImageAnswer, ask
+from tintype_studio.jobs.job import Job
+from tintype_studio.predictions.asking import PredictionRequest
+from tintype_studio.predictions.looking import Seen, eye_of, look
+from tintype_studio.predictions.models import PredictionModel
+from tintype_studio.predictions.shapes import MediaPrediction
+from tintype_studio.predictions.task import PredictionTask, Subject
 from tintype_tools.call import Affected, Call, Output, Picture, Plan
-from tintype_tools.predictions import Confidence, ModelId, PredictionShape, ScoreShape, rounded
-from tintype_tools.shapes import ImageId
-from tintype_tools.spec import Args, Category, Effect, Quote, Result, ToolSpec
+from tintype_tools.job_shapes import DEFAULT_WAIT, JobShape, WaitSeconds
+from tintype_tools.prediction_asking import (
+    AskingArgs,
+    TaskOfUpload,
+    job_of,
+    outcome_of,
+    prepared,
+    quote_of,
+    task_of,
+)
+from tintype_tools.prediction_shapes import DetectedObject, answer_of
+from tintype_tools.predictions import rounded
+from tintype_tools.spec import Category, Effect, Quote, Result, ToolSpec
 
-OPERATION = "image_inference"
 PICTURE_SIDE = 1024
-MAX_SCORES = 20
 
 
-class PredictImageArgs(Args):
+class PredictImageArgs(AskingArgs):
     """Which model, which image."""
 
-    model_id: ModelId
-    image_uuid: ImageId
-    confidence_threshold: Confidence = 0.5
+    image_uuid: Annotated[str | None, Field(description="UUID of a dataset's image.", max_length=80)] = None
+    local_path: Annotated[str | None, Field(description="A file on the server's machine.")] = None
+    prediction_task_uuid: TaskOfUpload = None
     max_detections: Annotated[int, Field(ge=1, le=300, description="Objects at most.")] = 100
+    wait_seconds: WaitSeconds = DEFAULT_WAIT
+
+    def request(self, call: Call) -> PredictionRequest:
+        """What is asked, and about what; ``InvalidInput`` unless that is said in one way."""
+        self.require_one(
+            image_uuid=self.image_uuid,
+            local_path=self.local_path,
+            prediction_task_uuid=self.prediction_task_uuid,
+        )
+        subject, name = Subject(), None
+        if self.image_uuid is not None:
+            sample = call.studio.samples.get(call.principal, self.image_uuid)
+            subject, name = Subject(image=sample.id), sample.filename
+        elif self.local_path is not None:
+            file = call.files.file(self.local_path)
+            subject, name = Subject(local=str(file)), file.name
+        return PredictionRequest(
+            self.model,
+            task=self.prediction_task_uuid,
+            media="image",
+            subject=subject,
+            file_name=name,
+            threshold=self.confidence_threshold,
+            objects=tuple(self.objects or ()),
+        )
 
 
 class PredictImageResult(Result):
-    """``status`` is success, no_detection or below_threshold; ``score`` the best seen; time in seconds.
-
-    ``classes`` are those of a model that classifies whole images. ``best_threshold`` is the confidence with
-    the best balance of precision and recall on the model's test images.
+    """``status`` is success, no_detection or below_threshold, else where the task stands; ``score`` the best
+    seen; ``best_threshold`` balances precision and recall best on the test images; time in seconds. The
+    object of a model that classifies whole images is the image, its categories the classes.
     """
 
-    model: str
-    model_type: str
-    image_uuid: str
-    filename: str
-    width: int
-    height: int
+    prediction_task_uuid: str
+    original_file_name: str | None = None
     status: str
-    predictions: list[PredictionShape]
-    classes: list[ScoreShape] | None = None
+    model: str | None = None
+    model_type: str | None = None
+    image_uuid: str | None = None
+    width: int | None = None
+    height: int | None = None
+    objects: list[DetectedObject]
     score: float | None = None
     best_threshold: float | None = None
-    inference_time: float
+    inference_time: float | None = None
+    job: JobShape | None = None
 
 
-def quote(_args: PredictImageArgs, _call: Call) -> Quote:
+def quote(args: PredictImageArgs, call: Call) -> Quote:
     """One image."""
-    return Quote(OPERATION, price_of(OPERATION).total(1))
+    return quote_of(prepared(call, args.request(call)))
 
 
 def plan(args: PredictImageArgs, call: Call) -> Plan:
-    """One answer about one image; nothing is saved."""
-    call.studio.models.ready(call.principal, args.model_id)
-    sample = call.studio.samples.get(call.principal, args.image_uuid)
-    return Plan((Affected("image.predicted", 1, name=sample.filename, subject=sample.id),))
+    """One answer about one image; no annotation is saved."""
+    request = args.request(call)
+    prepared(call, request)  # refuses
+    task = None if request.task is None else call.studio.predictions.get(call.principal, request.task)
+    name = request.file_name if task is None else task.file_name
+    subject = request.subject.image or request.task
+    return Plan((Affected("image.predicted", 1, name=name, subject=subject),))
 
 
 def handle(args: PredictImageArgs, call: Call) -> Output:
-    """Ask; only an answer with something in it is charged."""
-    studio = call.studio
-    model = studio.models.ready(call.principal, args.model_id)
-    sample = studio.samples.get(call.principal, args.image_uuid)
-    image = studio.samples.image_bytes(sample)
-    found = ask(
-        studio.blobs,
-        model.onnx_sha256 or "",
-        image,
-        threshold=args.confidence_threshold,
-        max_detections=args.max_detections,
+    """Ask, or start the job that does; only an answer with something in it is charged."""
+    request = args.request(call)
+    found = prepared(call, request)
+    predictions = call.studio.predictions
+    if request.task is not None:
+        task = predictions.start(call.principal, found)
+        told = _told(task, call)
+        return Output(told, credits=0) if found.started is not None else Output(told, job=task.job_id)
+    assert found.model is not None  # only of a task that was started
+    subject = request.subject
+    if subject.local is not None:
+        data = read_image_file(Path(subject.local))
+    else:
+        data = call.studio.samples.image_bytes(call.studio.samples.get(call.principal, subject.image or ""))
+    seen = look(
+        call.studio.blobs,
+        eye_of(found.model, found.args["objects"], call.studio.detectors.settings.model),
+        data,
+        threshold=found.args["threshold"],
+        most=args.max_detections,
         check=call.check,
     )
-    value = PredictImageResult(
-        model=author_of(model.name, model.version),
-        model_type=model.model_type.value,
-        image_uuid=sample.id,
-        filename=sample.filename,
-        width=sample.width,
-        height=sample.height,
-        status=found.status,
-        predictions=[
-            PredictionShape.of(number, shape, sample.width, sample.height)
-            for number, shape in enumerate(found.shapes, 1)
-        ],
-        classes=[ScoreShape(name=name, confidence=score) for name, score in found.scores[:MAX_SCORES]]
-        or None,
-        score=rounded(found.best),
-        best_threshold=rounded(model.metrics.get("score_threshold")),
-        inference_time=found.inference_time,
+    task = predictions.record(call.principal, request, seen.prediction)
+    value = _result(task, seen.prediction, found.model)
+    value.status, value.score, value.inference_time = _status(seen), rounded(seen.best), seen.seconds
+    picture = _picture(data, seen.prediction, call)
+    return Output(value, (picture,), credits=None if seen.prediction.objects else 0)
+
+
+def report(job: Job, call: Call) -> PredictImageResult:
+    """What became of the task."""
+    return _told(task_of(job, call), call)
+
+
+def _told(task: PredictionTask, call: Call) -> PredictImageResult:
+    prediction = outcome_of(task, call)
+    if prediction is not None:
+        return _result(task, prediction, None)
+    return PredictImageResult(
+        prediction_task_uuid=task.id,
+        original_file_name=task.file_name,
+        status=task.word,
+        model=task.model,
+        objects=[],
+        job=job_of(task, call),
     )
-    answered = bool(found.shapes or found.scores)
-    return Output(value, (_picture(call, sample, image, found),), credits=None if answered else 0)
 
 
-def _picture(call: Call, sample: Sample, image: bytes, found: ImageAnswer) -> Picture:
+def _result(
+    task: PredictionTask, prediction: MediaPrediction, model: PredictionModel | None
+) -> PredictImageResult:
+    answer = answer_of(prediction)
+    trained = None if model is None else model.model
+    best = None if trained is None else trained.metrics.get("score_threshold")
+    return PredictImageResult(
+        prediction_task_uuid=task.id,
+        original_file_name=task.file_name,
+        status="success" if answer.objects else "no_detection",
+        model=prediction.model,
+        model_type=None if trained is None else trained.model_type.value,
+        image_uuid=task.subject.image,
+        width=answer.width,
+        height=answer.height,
+        objects=answer.objects,
+        best_threshold=rounded(best),
+    )
+
+
+def _status(seen: Seen) -> str:
+    if seen.prediction.objects:
+        return "success"
+    return "no_detection" if seen.best is None else "below_threshold"
+
+
+def _picture(data: bytes, prediction: MediaPrediction, call: Call) -> Picture:
     """The picture with what was found in it; the class of a whole picture frames it."""
-    from tintype_studio.media.draw import preview
-    from tintype_studio.vision.infer.shapes import drafts_of
+    from tintype_studio.predictions.pictures import picture
 
-    drawn: list[Annotation] = drafts_of(found.shapes, "")
-    if found.scores:
-        name, score = found.scores[0]
-        whole = BoundingBox(x=0, y=0, w=sample.width, h=sample.height)
-        drawn = [BBoxAnnotation(id="whole", name=name, confidence=score, bounding_box=whole)]
-    data, mime_type, width, height = preview(
-        image,
-        drawn,
-        max_side=PICTURE_SIDE,
-        colors=call.studio.classes.colors(sample.dataset_row_id),
-        check=call.check,
-    )
-    return Picture(data, mime_type, width, height)
+    return Picture(*picture(data, prediction, max_side=PICTURE_SIDE, check=call.check))
 
 
 TOOL = ToolSpec(
@@ -126,9 +191,9 @@ TOOL = ToolSpec(
     category=Category.MODELS,
     toolset="models",
     description=(
-        "Use when you want to see what a trained model finds in one image: objects with class, confidence, "
-        "box and outline, or the classes of the whole image, and the picture with them drawn. Nothing is "
-        "saved. Costs 1 credit per answer with predictions."
+        "Use when you want to see what a model finds in one image, a dataset's or any file: objects with "
+        "box, outline, categories and attributes, and the picture with them drawn. It saves nothing; "
+        "save_predictions does. 1 credit per answer with objects."
     ),
     args=PredictImageArgs,
     result=PredictImageResult,
@@ -139,4 +204,5 @@ TOOL = ToolSpec(
     idempotent=False,
     effect=Effect.SPEND,
     handler=handle,
+    report=report,
 )

@@ -20,11 +20,12 @@ class PreviewCallArgs(Args):
 
 
 class PreviewCallResult(Result):
-    """Role, price, affected things and approval of the call; nothing was changed or charged."""
+    """What the call would do, in a sentence and in figures. Nothing was changed or charged."""
 
     dry_run: Literal[True] = True
     tool: str
     effect: str
+    summary: str
     role: dict[str, Any]
     price: dict[str, Any]
     affected: list[dict[str, Any]]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.shapes import ClassArgs, DatasetName, DatasetShape
+from tintype_tools.shapes import ClassArgs, DatasetName, DatasetShape, declared_classes
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
 
@@ -24,8 +24,7 @@ class SetDatasetClassesArgs(Args):
 
 def handle(args: SetDatasetClassesArgs, call: Call) -> DatasetShape:
     """Replace the list."""
-    classes = [c.as_class() for c in args.classes]
-    return DatasetShape.of(call.studio.classes.declare(call.principal, args.dataset_name, classes))
+    return DatasetShape.of(declared_classes(call, args.dataset_name, args.classes))
 
 
 TOOL = ToolSpec(
@@ -35,9 +34,9 @@ TOOL = ToolSpec(
     toolset="datasets",
     core=False,
     description=(
-        "Use when the classes of a dataset are to be fixed, renamed in order or coloured. Replaces the whole "
-        "list; afterwards annotations may use only these names, which catches typing mistakes. A dataset "
-        "without a declared list learns class names from saved annotations."
+        "Use when a dataset's classes are to be fixed, ordered, coloured, or to get attributes (such as a sign's "
+        "colour) whose options annotations choose. Replaces the whole list; afterwards annotations may use only "
+        "these names and options. Without a declared list, a dataset learns names from saves."
     ),
     args=SetDatasetClassesArgs,
     result=DatasetShape,

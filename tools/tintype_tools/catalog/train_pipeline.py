@@ -131,6 +131,7 @@ TOOL = ToolSpec(
     plan=plan,
     idempotent=False,
     effect=Effect.SPEND,
+    open_world=True,
     handler=handle,
     report=report,
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.shapes import AnnotationType, ClassArgs, DatasetName, DatasetShape
+from tintype_tools.shapes import AnnotationType, ClassArgs, DatasetName, DatasetShape, declared_classes
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
 
@@ -54,7 +54,7 @@ def handle(args: UpdateDatasetArgs, call: Call) -> DatasetShape:
     if args.classes is not None:
         if args.remove_annotations:
             studio.removal.unlisted(who, dataset.name, [c.name for c in args.classes], check=call.check)
-        dataset = studio.classes.declare(who, dataset.name, [c.as_class() for c in args.classes])
+        dataset = declared_classes(call, dataset.name, args.classes)
     return DatasetShape.whole(dataset, call)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tintype_studio.catalog.folder_walk import require_pictures
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Affected, Call, Plan
 from tintype_tools.shapes import DatasetName
@@ -35,18 +36,21 @@ class UploadFailure(Result):
 
 
 class UploadDatasetFromFolderResult(Result):
-    """What became of the files."""
+    """What became of the files. ``files_ignored`` counts those that are no pictures, and some are named."""
 
     dataset_name: str
     images_attempted: int
     images_uploaded: int
     images_skipped: int
     failures: list[UploadFailure]
+    files_ignored: int | None = None
+    ignored_examples: list[str] | None = None
 
 
 def plan(args: UploadDatasetFromFolderArgs, call: Call) -> Plan:
     """How many pictures there are to take, and how many of them the dataset has by name."""
     folder = call.files.folder(args.folder)
+    require_pictures(folder)
     dataset = call.studio.datasets.find(call.principal, args.dataset_name)
     found = call.studio.ingest.survey(dataset, folder, organize_by_class=args.organize_by_class)
     images = Affected(
@@ -62,6 +66,7 @@ def plan(args: UploadDatasetFromFolderArgs, call: Call) -> Plan:
 def handle(args: UploadDatasetFromFolderArgs, call: Call) -> UploadDatasetFromFolderResult:
     """Take the folder; the dataset is made when it does not exist."""
     folder = call.files.folder(args.folder)
+    require_pictures(folder)
     dataset = call.studio.datasets.get_or_create(call.principal, args.dataset_name)
     report = call.studio.ingest.add_folder(
         call.principal,
@@ -79,6 +84,8 @@ def handle(args: UploadDatasetFromFolderArgs, call: Call) -> UploadDatasetFromFo
         images_uploaded=report.images_uploaded,
         images_skipped=report.images_skipped,
         failures=[UploadFailure(path=f.path, code=f.code, reason=f.reason) for f in report.failures],
+        files_ignored=report.files_ignored or None,
+        ignored_examples=report.ignored_examples or None,
     )
 
 
@@ -89,8 +96,8 @@ TOOL = ToolSpec(
     toolset="images",
     description=(
         "Use when the user asks to upload a folder of pictures. Creates the dataset if needed, reads the "
-        "folder with its subfolders and reports what was uploaded, skipped and refused. After a break, call "
-        "it again: it carries on."
+        "folder with its subfolders and reports what was uploaded, skipped, refused and ignored. After a "
+        "break, call it again: it carries on."
     ),
     args=UploadDatasetFromFolderArgs,
     result=UploadDatasetFromFolderResult,

@@ -60,5 +60,6 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=True,
     effect=Effect.READ,
+    open_world=True,
     handler=handle,
 )

@@ -144,7 +144,7 @@ def _question(
             "the confirm_token."
         )
     return ConfirmationRequired(
-        f"{call.spec.title} needs confirmation, because {reason}. {summary}",
+        f"“{call.spec.title}” needs confirmation, because {reason}. {summary}",
         fix=fix,
         details=details,
         token=token,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tintype_server.dispatch.guards.confirm import digest_of, why_confirm
-from tintype_server.dispatch.rehearsal import rehearse, shown
+from tintype_server.dispatch.rehearsal import rehearse, shown, told
 from tintype_server.dispatch.running import Next, RunningCall
 from tintype_tools.call import Outcome
 from tintype_tools.spec import Effect
@@ -34,6 +34,7 @@ def dry_run(call: RunningCall, proceed: Next) -> Outcome:
         "dry_run": True,
         "tool": spec.name,
         "effect": spec.effect.value,
+        "summary": told(spec, plan, quote.credits if quote is not None else 0),
         "role": {"required": spec.required_role.value, "yours": call.principal.role.value, "allowed": True},
         "price": {"credits": 0},
         "affected": shown(plan),

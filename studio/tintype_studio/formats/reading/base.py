@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from tintype_studio.catalog.datasets import DatasetClass
+from tintype_studio.catalog.datasets import ClassAttribute, DatasetClass
 from tintype_studio.errors import InvalidInput, TintypeError
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.names import printable
@@ -108,7 +108,13 @@ class Reader(ABC):
             again = invalid(f"The image {printable(path)[:200]!r} is told twice.", code="image_twice")
             yield replace(item, filename=f"{item.filename} ({number})", error=item.error or again)
 
-    def list_class(self, name: object, color: str | None = None, kind: str | None = None) -> str:
+    def list_class(
+        self,
+        name: object,
+        color: str | None = None,
+        kind: str | None = None,
+        attributes: tuple[ClassAttribute, ...] = (),
+    ) -> str:
         """Add a class that the source lists; returns its name as ours.
 
         Raises:
@@ -119,7 +125,7 @@ class Reader(ABC):
             if known.name == label:
                 raise class_twice(label)
         self.counts["renamed"] += label != name
-        self.classes.append(DatasetClass(label, kind, color_of(color)))
+        self.classes.append(DatasetClass(label, kind, color_of(color), attributes))
         return label
 
 

@@ -8,7 +8,8 @@ tells the split (``instances_train2017.json``, ``valid/_annotations.coco.json``)
 - ``segmentation`` as RLE becomes the exact outline of its pixels, holes included.
 - ``bbox`` counts where there is no segmentation.
 - ``keypoints`` become one landmark each, named as the category names them; those with visibility 0 do not.
-- ``score`` becomes the confidence; ``attributes`` are kept.
+- ``score`` becomes the confidence; ``attributes`` are kept; those of a category, as our own export lists them,
+  are what may be chosen.
 
 Ids must be unique and refer to something; an image is failed for what is wrong with its own entries.
 """
@@ -31,12 +32,14 @@ from tintype_studio.formats.reading.base import (
     parse_json,
     undisturbed,
 )
+from tintype_studio.formats.reading.class_attributes import attributes_of_json
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.formats.reading.lookup import Images, place, reference, split_in
 from tintype_studio.formats.reading.masks import outline_of
 from tintype_studio.names import printable
 
 if TYPE_CHECKING:
+    from tintype_studio.catalog.datasets import ClassAttribute
     from tintype_studio.formats.reading.source import Source
 
 MAX_JSON_BYTES = 512 << 20
@@ -57,7 +60,7 @@ class CocoReader(Reader):
         for file in self._files:
             for category in file.categories.values():
                 if category.name not in {known.name for known in self.classes}:
-                    self.list_class(category.told)
+                    self.list_class(category.told, attributes=category.attributes)
         names = {name for file in self._files for name in file.points}
         for name in sorted(names - {known.name for known in self.classes}):
             self.list_class(name, kind="keypoint")
@@ -165,6 +168,7 @@ class Category:
     keypoints: tuple[str, ...] = ()
     told: str = ""
     """The class name as the file has it."""
+    attributes: tuple[ClassAttribute, ...] = ()
 
 
 def categories_of(entries: object, path: str = "categories") -> dict[int, Category]:
@@ -187,7 +191,8 @@ def categories_of(entries: object, path: str = "categories") -> dict[int, Catego
             raise broken(path, f"the category id {id} occurs twice")
         if not isinstance(points, list):
             raise broken(path, f"the keypoints of category {id} are no list of names")
-        found[id] = Category(label, tuple(label_of(point) for point in points), entry["name"])
+        keypoints, attributes = tuple(map(label_of, points)), attributes_of_json(entry.get("attributes"))
+        found[id] = Category(label, keypoints, entry["name"], attributes)
     return found
 
 

@@ -4,7 +4,8 @@
   ``mask`` (the outline of its pixels) and ``ellipse`` (a polygon of 64 points) are taken; ``tag``,
   ``cuboid``, ``skeleton`` and tracks of videos are left out and counted.
 - Polygons of one ``group_id``, label and attributes that lie apart become one polygon of several parts.
-- Labels come from ``meta`` with their colours; ``subset`` (else the file's name or folder) is the split; the
+- Labels come from ``meta`` with their colours, and with the attributes of which one option is chosen (select,
+  radio, checkbox); ``subset`` (else the file's name or folder) is the split; the
   path in ``name`` the folder.
 - ``attribute`` elements become attributes, as ``formats.attributes`` says; ``occluded`` becomes one, too.
 """
@@ -21,6 +22,7 @@ import orjson
 
 from tintype_studio.formats.attributes import restore
 from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_annotations
+from tintype_studio.formats.reading.class_attributes import CHECKBOX, listed_attributes
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of, number
 from tintype_studio.formats.reading.lookup import Images, place, reference, split_in, split_of
 from tintype_studio.formats.reading.rings import Groups, Ring, outline_of_rows, oval, rotated_box
@@ -29,6 +31,7 @@ from tintype_studio.formats.reading.safe_xml import stream_xml
 if TYPE_CHECKING:
     from tintype_studio.formats.reading.source import Source
 
+_CHOICES = frozenset({"select", "radio"})
 _LEFT_OUT = {"tag": "tags", "cuboid": "others", "skeleton": "skeletons"}
 
 
@@ -60,7 +63,8 @@ class CvatReader(Reader):
         # Skeletons list their parts as labels of their own; tasks of a project repeat its labels.
         if element.findtext("parent") or label_of(name) in {known.name for known in self.classes}:
             return
-        self.list_class(name, element.findtext("color"))
+        attributes = listed_attributes(map(_attribute, element.iterfind("attributes/attribute")))
+        self.list_class(name, element.findtext("color"), attributes=attributes)
 
     def _items(self) -> Iterator[ImportItem]:
         self.counts["no_split"] = self.counts["tracks"] = 0
@@ -95,6 +99,14 @@ class CvatReader(Reader):
             size = (0, 0)
         convert = partial(_convert, list(element))
         return ImportItem(folder, filename, found, convert, split, size=size if all(size) else None)
+
+
+def _attribute(element: Element) -> tuple[str | None, Sequence[str]]:
+    """Name and options of a declared attribute; none for a text or a number."""
+    kind, values = element.findtext("input_type"), element.findtext("values") or ""
+    if kind == "checkbox":
+        return element.findtext("name"), CHECKBOX
+    return element.findtext("name"), values.split("\n") if kind in _CHOICES else ()
 
 
 def _convert(shapes: list[Element], width: int, height: int) -> Converted:

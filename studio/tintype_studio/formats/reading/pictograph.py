@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from tintype_studio.annotations.geometry import AnnotationList, enclosing_box, with_box
 from tintype_studio.formats.base import SPLITS
 from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_annotations, parse_json
+from tintype_studio.formats.reading.class_attributes import attributes_of_json
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.formats.reading.lookup import reference
 from tintype_studio.names import printable
@@ -46,7 +47,9 @@ class PictographReader(Reader):
             if not isinstance(entry, dict):
                 raise broken(path, "a class is no object")
             kind = entry.get("type")
-            self.list_class(entry.get("name"), entry.get("color"), kind if kind in _TYPES else None)
+            kind = kind if kind in _TYPES else None
+            attributes = attributes_of_json(entry.get("attributes"))
+            self.list_class(entry.get("name"), entry.get("color"), kind, attributes)
 
     def _items(self) -> Iterator[ImportItem]:
         for number, entry in enumerate(self._images, 1):

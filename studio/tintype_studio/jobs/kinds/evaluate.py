@@ -7,6 +7,7 @@ end.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from tintype_studio.storage.job_tables import job_items, jobs
 from tintype_studio.storage.sweep import keep_blobs
 from tintype_studio.training.splits import Choice, candidates, choose, dataset_of, require_some
 from tintype_studio.vision.detect.trained import author_of
+from tintype_studio.vision.heads import HeadsSignature
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
@@ -37,6 +39,8 @@ PAGE = 500
 FIGURES = "figures"
 """Key of the last item, which is no image."""
 FIGURES_SECONDS = 1800.0
+OF_HEADS = "attributes"
+"""Key of what is kept of an image's attributes."""
 
 
 class Evaluate(Kind):
@@ -84,7 +88,8 @@ class Evaluate(Kind):
                     fix="get_job lists what was wrong with each.",
                 )
             title = run.job.title.removeprefix("Evaluate ")
-            arguments = (studio.detectors.blob_url, run.job.id, looked, model.signature, title)
+            heads = HeadsSignature.of(model.attributes, 0)
+            arguments = (studio.detectors.blob_url, run.job.id, looked, model.signature, title, heads)
             found = run.in_child(f"{__name__}:figures", *arguments, deadline=FIGURES_SECONDS)
             run.commit(FIGURES, write=partial(_keep, run, model, dataset, choice, found), detail=found)
         counts = {"done": 0, "skipped": 0, "failed": 0}
@@ -173,6 +178,7 @@ def _seen(
         document,
         sample.folder,
         outlined,
+        model.heads_sha256,
     )
     return state
 
@@ -209,15 +215,20 @@ def look(
     document: list[dict[str, Any]],
     folder: str,
     outlined: frozenset[str],
+    heads_sha256: str | None = None,
 ) -> bytes:
     """What an evaluator keeps of an image, as JSON. Runs in a child process; models stay open."""
     from tintype_studio.storage.blobs import Blobs
     from tintype_studio.vision.evaluate.annotations import truth_of
+    from tintype_studio.vision.evaluate.attributes import judge_attributes
     from tintype_studio.vision.evaluate.evaluator import MAX_DETECTIONS, THRESHOLD, evaluator
+    from tintype_studio.vision.infer.heads import open_heads
     from tintype_studio.vision.infer.model import open_model
     from tintype_studio.vision.infer.shapes import framed
 
-    model = open_model(Blobs(blob_url), onnx_sha256)
+    blobs = Blobs(blob_url)
+    model = open_model(blobs, onnx_sha256)
+    heads = None if heads_sha256 is None else open_heads(blobs, heads_sha256)
     pixels, across, down = framed(stored_image(blob_url, sha256))
     (seen,) = model.predict([pixels], threshold=THRESHOLD, max_detections=MAX_DETECTIONS)
     truth = truth_of(
@@ -228,20 +239,27 @@ def look(
         down=down,
         folder=folder,
         outlined=outlined,
+        attributes=None if heads is None else heads.signature.attributes,
     )
     judge = evaluator(model.signature)
     judge.add(seen, truth)
-    return orjson.dumps(judge.state())
+    state = judge.state()
+    if heads is not None:
+        state[OF_HEADS] = judge_attributes(heads, model.signature.classes, pixels, truth, seen).state()
+    return orjson.dumps(state)
 
 
-def figures(blob_url: str, job_id: str, looked: Sequence[str], signature: Any, title: str) -> dict[str, Any]:
+def figures(
+    blob_url: str, job_id: str, looked: Sequence[str], signature: Any, title: str, heads: HeadsSignature
+) -> dict[str, Any]:
     """Digests of evaluation and pictures, metrics and the number of images. Runs in a child process."""
     from tintype_studio.storage.blobs import Blobs
     from tintype_studio.vision.evaluate import plots
+    from tintype_studio.vision.evaluate.attributes import AttributesEvaluator, accuracy_metrics
     from tintype_studio.vision.evaluate.evaluator import evaluator
 
     blobs = Blobs(blob_url)
-    judge = evaluator(signature)
+    judge, of_heads = evaluator(signature), AttributesEvaluator(heads)
     for key in looked:
         state = blobs.get_derived(_place(job_id, key))
         if state is None:
@@ -251,8 +269,13 @@ def figures(blob_url: str, job_id: str, looked: Sequence[str], signature: Any, t
                 fix="Call evaluate_model again.",
                 retryable=False,
             )
-        judge.merge(orjson.loads(state))
+        found = orjson.loads(state)
+        of_heads.merge(found.pop(OF_HEADS, {}))
+        judge.merge(found)
+    attributes = of_heads.result()
     evaluation = judge.result()
+    metrics = {**evaluation.metrics, **accuracy_metrics(attributes)}
+    evaluation = replace(evaluation, metrics=metrics, attributes=attributes)
     drawn = {
         "pr_curves": plots.pr_curves(evaluation, title),
         "confusion": plots.confusion(evaluation, title),

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tintype_studio.annotations.importing import Importing, extend_classes
+from tintype_studio.annotations.extending import extend_classes
+from tintype_studio.annotations.importing import Importing
 from tintype_studio.connectors.protocol import Fetching, RemoteDataset
 from tintype_studio.connectors.service import over_limit
 from tintype_studio.errors import TintypeError, Unavailable

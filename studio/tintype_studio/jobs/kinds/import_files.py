@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tintype_studio.annotations.importing import Importing, extend_classes
+from tintype_studio.annotations.extending import extend_classes
+from tintype_studio.annotations.importing import Importing
 from tintype_studio.formats.reading import open_reader
 from tintype_studio.formats.reading.converted import sentences
 from tintype_studio.formats.reading.source import open_source

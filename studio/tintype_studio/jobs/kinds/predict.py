@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tintype_studio.jobs.run import Run
     from tintype_studio.studio import Studio
     from tintype_studio.training.models import Model
+    from tintype_studio.vision.heads import Choices
 
 OPERATION = "image_inference"
 MAX_DETECTIONS = 300
@@ -123,6 +124,7 @@ def _drafts(run: Run, model: Model, sought: frozenset[str], sample: Sample) -> l
             sample.sha256,
             run.args["threshold"],
             author,
+            model.heads_sha256,
         )
     )
     as_boxes = {each["name"] for each in run.args.get("classes") or () if each["output_type"] == "bbox"}
@@ -151,17 +153,28 @@ def _classify(run: Run, model: Model, sample_id: str) -> Done:
 
 
 def annotate(
-    blob_url: str, onnx_sha256: str, sha256: str, threshold: float, author: str
+    blob_url: str,
+    onnx_sha256: str,
+    sha256: str,
+    threshold: float,
+    author: str,
+    heads_sha256: str | None = None,
 ) -> list[dict[str, Any]]:
     """The drafts of an image, as JSON. Runs in a child process; models stay open between calls."""
     from tintype_studio.storage.blobs import Blobs
     from tintype_studio.vision.infer.model import open_model
-    from tintype_studio.vision.infer.shapes import drafts_of, framed, shapes_of
+    from tintype_studio.vision.infer.shapes import chosen_for, drafts_of, framed, shapes_of
 
-    model = open_model(Blobs(blob_url), onnx_sha256)
+    blobs = Blobs(blob_url)
+    model = open_model(blobs, onnx_sha256)
     pixels, across, down = framed(stored_image(blob_url, sha256))
     (seen,) = model.predict([pixels], threshold=threshold, max_detections=MAX_DETECTIONS)
-    shapes = shapes_of(model.signature, seen, across=across, down=down, threshold=threshold)
+    choices: list[Choices] = []
+    if heads_sha256 is not None:
+        from tintype_studio.vision.infer.heads import open_heads
+
+        choices = chosen_for(open_heads(blobs, heads_sha256), model.signature, seen, pixels)
+    shapes = shapes_of(model.signature, seen, across=across, down=down, threshold=threshold, choices=choices)
     return [a.model_dump(mode="json", exclude_none=True) for a in drafts_of(shapes, author)]
 
 

@@ -12,6 +12,7 @@ from tintype_studio.jobs.pool import Pool
 from tintype_studio.training import progress
 from tintype_studio.training.plan import TrainRequest
 from tintype_studio.training.turn import OTHER_STEPS, Turn
+from tintype_studio.vision.train.heads_plan import EPOCHS
 
 if TYPE_CHECKING:
     from tintype_studio.jobs.run import Run
@@ -29,7 +30,7 @@ class Train(Kind):
         planned = studio.training.plan(principal, TrainRequest.from_json(args))
         return JobPlan(
             f"Train {planned.pipeline.name} on {planned.dataset.name}",
-            total=planned.config.epochs + OTHER_STEPS,
+            total=planned.config.epochs + OTHER_STEPS + (EPOCHS if planned.attributes else 0),
             credits=planned.credits,
             dataset_row_id=planned.dataset.row_id,
         )

@@ -16,6 +16,7 @@ from tintype_studio.annotations.geometry import (
     PolygonGeometry,
     with_box,
 )
+from tintype_studio.annotations.options import with_options
 from tintype_studio.annotations.review import as_draft
 from tintype_studio.vision.detect.protocol import Detection, Detector
 from tintype_studio.vision.protocols import Box
@@ -115,7 +116,7 @@ def _annotation(
             created_by=engine,
             bounding_box=BoundingBox(x=box.x, y=box.y, w=box.w, h=box.h),
         )
-    return as_draft(made)
+    return as_draft(with_options(made, detection.options))
 
 
 def _outline(image: NDArray[np.uint8], box: Box, segmenter: PromptSegmenter) -> PolygonGeometry:

@@ -285,11 +285,17 @@ def _make(
         return _own(spec.lesson, blobs, check, taught)
     if spec.kind == "trained_model":
         from tintype_studio.vision.detect.trained import TrainedDetector
+        from tintype_studio.vision.infer.heads import open_heads
         from tintype_studio.vision.infer.model import open_model
 
         if spec.model is None:
             raise ValueError("the trained model needs its digest")
-        return TrainedDetector(open_model(blobs, spec.model.onnx_sha256), spec.model)
+        heads = spec.model.heads_sha256
+        return TrainedDetector(
+            open_model(blobs, spec.model.onnx_sha256),
+            spec.model,
+            None if heads is None else open_heads(blobs, heads),
+        )
     if spec.kind == "open_vocabulary":
         from tintype_studio.vision.detect.open_vocabulary import OpenVocabularyDetector
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tintype_studio.errors import TintypeError, Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.vision.detect.protocol import Readiness
 
 SETTING = "TINTYPE_DETECTOR_MODEL"
@@ -40,17 +41,20 @@ FAMILIES: dict[str, Family] = {
 }
 """By ``model_type`` of config.json; the published SAM 3 weights are those of the video model."""
 
-HOW = (
-    f"Ask the operator to run pip install 'tintype[openvocab]' and to set {SETTING} to a hub id such as "
-    "google/owlv2-base-patch16-ensemble, or to a local folder with its files."
-)
+
+def how_to_have_one() -> str:
+    """What brings an open-vocabulary model, for a caller."""
+    return (
+        f"Ask the operator to run {install_command('openvocab')}, and to set {SETTING} to a hub id such as "
+        "google/owlv2-base-patch16-ensemble, or to a local folder with its files."
+    )
 
 
 def readiness(model: str | None) -> Readiness:
     """Whether the configured model can be opened, as far as that is known without opening it."""
     engine = "open_vocabulary"
     if model is None:
-        return Readiness(engine, False, "No open-vocabulary detector is configured.", HOW)
+        return Readiness(engine, False, "No open-vocabulary detector is configured.", how_to_have_one())
     try:
         require_extra()
         folder = Path(model).expanduser()
@@ -70,7 +74,7 @@ def require_extra() -> None:
         raise _failure(
             "extra_missing",
             f"{SETTING} names a model, but the extra that runs it is not installed ({', '.join(missing)}).",
-            f"Ask the operator to run pip install 'tintype[openvocab]', or to unset {SETTING}.",
+            f"Ask the operator to run {install_command('openvocab')}, or to unset {SETTING}.",
         )
 
 

@@ -5,8 +5,8 @@ Importing this module loads neither numpy nor OpenCV.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tintype_studio.vision.protocols import Box
@@ -34,6 +34,8 @@ class Detection:
     score: float
     outline: Callable[[], PolygonGeometry | None] | None = None
     """Draws its outline, from engines that know it; not done for what nobody wants drawn."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The options of its attributes, from engines that know them."""
 
 
 @runtime_checkable

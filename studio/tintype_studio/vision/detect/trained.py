@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tintype_studio.vision.detect.protocol import Detection, Readiness
+from tintype_studio.vision.heads import options_of
 from tintype_studio.vision.protocols import Box
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tintype_studio.training.models import Model
+    from tintype_studio.vision.infer.heads import Heads
     from tintype_studio.vision.infer.model import OnnxModel
 
 ENGINE = "trained_model"
@@ -42,6 +44,8 @@ class TrainedModel:
     """Its mAP at IoU 0.5 on its test images."""
     usual: float | None
     """The score with the best f1 there."""
+    heads_sha256: str | None = None
+    """Of what chooses attributes, if it learned any."""
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> TrainedModel:
@@ -70,6 +74,7 @@ def trained_models(models: Sequence[Model]) -> list[TrainedModel]:
             each.classes,
             each.metrics.get("mAP_50"),
             each.metrics.get("score_threshold"),
+            each.heads_sha256,
         )
         for each in models
         if each.onnx_sha256 is not None
@@ -106,9 +111,10 @@ def trained_readiness(name: str, models: Sequence[TrainedModel]) -> tuple[Readin
 class TrainedDetector:
     """A ``Detector``. Thread-safe."""
 
-    def __init__(self, network: OnnxModel, model: TrainedModel) -> None:
+    def __init__(self, network: OnnxModel, model: TrainedModel, heads: Heads | None = None) -> None:
         self._network = network
         self._model = model
+        self._heads = heads
 
     @property
     def name(self) -> str:
@@ -118,7 +124,9 @@ class TrainedDetector:
     def detect(
         self, image: NDArray[np.uint8], names: Sequence[str], *, threshold: float, max_detections: int
     ) -> list[Detection]:
-        """See ``Detector``; those of a model with masks bring their outline."""
+        """See ``Detector``; those of a model with masks bring their outline, and those of one with attribute
+        heads their options.
+        """
         from tintype_studio.vision.graph_cut import require_rgb
         from tintype_studio.vision.infer.shapes import box_of, in_frame, polygon_of
 
@@ -130,6 +138,7 @@ class TrainedDetector:
         )
         height, width = image.shape[:2]
         detections: list[Detection] = []
+        boxes = []
         for found in seen.objects:
             name, score = signature.classes[found.label], round(_shifted(found.score, self._model.usual), 4)
             if name in names and score >= threshold and len(detections) < max_detections:
@@ -137,7 +146,14 @@ class TrainedDetector:
                 box = Box(told.x, told.y, told.w, told.h).clipped(width, height)
                 outline = None if found.mask is None else partial(polygon_of, found, across, down)
                 detections.append(Detection(name, box, score, outline))
-        return detections
+                boxes.append(found.box)
+        if self._heads is None:
+            return detections
+        chosen = self._heads.choose(pixels, boxes, [each.name for each in detections])
+        return [
+            replace(each, options=options_of(choices))
+            for each, choices in zip(detections, chosen, strict=True)
+        ]
 
 
 def _shifted(score: float, usual: float | None, *, back: bool = False) -> float:

@@ -19,6 +19,7 @@ from tintype_studio.annotations.geometry import (
 from tintype_studio.annotations.review import is_draft
 from tintype_studio.formats.base import folder_segments
 from tintype_studio.vision.evaluate.truth import Truth
+from tintype_studio.vision.heads import Attributes, options_in
 from tintype_studio.vision.tasks import Signature, Task
 
 MASKS = (Task.INSTANCES, Task.SEMANTIC)
@@ -60,9 +61,10 @@ def truth_of(
     down: float,
     folder: str,
     outlined: Collection[str],
+    attributes: Attributes | None = None,
 ) -> Truth:
     """What is true in a frame of ``size`` (width, height); ``across`` and ``down`` are pixels of the original
-    for each of the frame's.
+    for each of the frame's. Options are told of ``attributes`` alone.
     """
     width, height = size
     if signature.task is Task.CLASSIFICATION:
@@ -70,7 +72,7 @@ def truth_of(
         return Truth(width, height, np.zeros((0, 4)), np.array(labels, np.int64))
     index = {name: label for label, name in enumerate(signature.classes)}
     per_pixel = np.array([across, down])
-    boxes, labels, polygons = [], [], []
+    boxes, labels, polygons, options = [], [], [], list[dict[str, str]]()
     for each in annotations:
         if is_draft(each) or each.name not in index:
             continue
@@ -85,6 +87,9 @@ def truth_of(
             continue
         boxes.append(box)
         labels.append(index[each.name])
+        if attributes is not None:
+            options.append(options_in(each.attributes, attributes.get(each.name, {})))
         rings = each.polygon.paths if isinstance(each, PolygonAnnotation) else []
         polygons.append([np.array([(p.x, p.y) for p in ring]) / per_pixel for ring in rings])
-    return Truth(width, height, np.array(boxes, float).reshape(-1, 4), np.array(labels, np.int64), polygons)
+    corners = np.array(boxes, float).reshape(-1, 4)
+    return Truth(width, height, corners, np.array(labels, np.int64), polygons, options)

@@ -48,6 +48,12 @@ class Evaluation:
     """None for several labels per image, where one class is not taken for another."""
     curves: dict[str, Any] = field(default_factory=dict)
     """``recall`` (0 to 1 in hundredths), and ``precision`` by class at each of them (IoU 0.5)."""
+    attributes: list[dict[str, Any]] = field(default_factory=list)
+    """Of each attribute head: ``name`` (the class), ``attribute``, ``count`` (objects whose true option is
+    known), ``accuracy`` (on their true boxes), ``found`` and ``accuracy_found`` (of those that were found, on
+    the boxes found; None where that was not looked at), and ``options`` with ``name``, ``count``, ``recall``
+    and ``precision``.
+    """
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values."""

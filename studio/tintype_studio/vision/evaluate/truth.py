@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,3 +25,5 @@ class Truth:
     """For each object its rings ``[P, 2]``, filled even-odd; an object without rings is its box. Where they
     overlap, semantic segmentation takes the later one.
     """
+    options: Sequence[Mapping[str, str]] = field(default=())
+    """For each object its options by attribute, where attributes are measured."""

@@ -11,6 +11,7 @@ from tintype_studio.vision.tasks import Task
 
 if TYPE_CHECKING:
     from tintype_studio.storage.blobs import Blobs
+    from tintype_studio.vision.heads import Choices
     from tintype_studio.vision.infer.shapes import Shape
 
 FLOOR = 0.05
@@ -38,15 +39,16 @@ def ask(
     *,
     threshold: float,
     max_detections: int,
+    heads_sha256: str | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> ImageAnswer:
-    """Ask a model about an image file.
+    """Ask a model about an image file, and its attribute heads about the objects that are told.
 
     Raises InvalidImage for a file that does not open, NotFound (``blob_missing``) when the model's bytes are
     gone, and Unavailable (``engine_failed``) when it breaks.
     """
     from tintype_studio.vision.infer.model import open_model
-    from tintype_studio.vision.infer.shapes import framed, ranked, shapes_of
+    from tintype_studio.vision.infer.shapes import chosen_for, framed, ranked, shapes_of
 
     model = open_model(blobs, onnx_sha256)
     check()
@@ -63,7 +65,12 @@ def ask(
     best = max((found.score for found in seen.objects), default=None)
     # Outlines take longer than finding does: only those that are told are made.
     seen.objects[:] = [found for found in seen.objects if found.score >= threshold]
-    shapes = shapes_of(model.signature, seen, across=across, down=down, most=max_detections)
+    choices: list[Choices] = []
+    if heads_sha256 is not None:
+        from tintype_studio.vision.infer.heads import open_heads
+
+        choices = chosen_for(open_heads(blobs, heads_sha256), model.signature, seen, pixels, check)
+    shapes = shapes_of(model.signature, seen, across=across, down=down, most=max_detections, choices=choices)
     if model.signature.task is Task.SEMANTIC:
         best = max((shape.score for shape in shapes), default=None)
         shapes = [shape for shape in shapes if shape.score >= threshold]

@@ -9,7 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import orjson
@@ -28,6 +28,8 @@ KEPT_IN_MEMORY = 4
 """Models that a process keeps open."""
 INPUT = "images"
 
+_T = TypeVar("_T")
+
 
 class OnnxModel:
     """An open model. May be called from many threads."""
@@ -44,29 +46,16 @@ class OnnxModel:
         (one, in the children of a job), else all. Runs on CUDA where ONNX Runtime can. Raises InvalidInput
         (``not_our_model``) for any other file.
         """
-        import onnxruntime
-
-        if threads is None:
-            said = os.environ.get("OMP_NUM_THREADS", "")
-            threads = int(said) if said.isdecimal() else 0
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        # Threads that wait in a busy loop take the cores from the other children.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads == 0 else "0")
-        there = onnxruntime.get_available_providers()
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
         try:
-            session = onnxruntime.InferenceSession(data, options, providers=providers)
+            session = session_of(data, threads)
             described = session.get_modelmeta().custom_metadata_map[METADATA_KEY]
             signature = Signature.from_json(orjson.loads(described))
             fits = [each.name for each in session.get_inputs()] == [INPUT]
             fits &= tuple(each.name for each in session.get_outputs()) == OUTPUTS[signature.task]
         except Exception as error:  # the runtime has no common base for what it raises
-            raise _foreign() from error
+            raise foreign() from error
         if not fits:
-            raise _foreign()
+            raise foreign()
         return cls(session, signature)
 
     def predict(
@@ -107,7 +96,26 @@ class OnnxModel:
             ) from error
 
 
-def _foreign() -> InvalidInput:
+def session_of(data: bytes, threads: int | None) -> Any:
+    """An ONNX Runtime session of a file, on CUDA where there is some; ``threads`` as ``OnnxModel`` has it."""
+    import onnxruntime
+
+    if threads is None:
+        said = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(said) if said.isdecimal() else 0
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Threads that wait in a busy loop take the cores from the other children.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads == 0 else "0")
+    there = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
+    return onnxruntime.InferenceSession(data, options, providers=providers)
+
+
+def foreign() -> InvalidInput:
+    """The one answer to a file that no training here has made."""
     return InvalidInput(
         "The file is no model that was trained here.",
         code="not_our_model",
@@ -115,9 +123,42 @@ def _foreign() -> InvalidInput:
     )
 
 
-_open: OrderedDict[str, OnnxModel] = OrderedDict()
-_opening: dict[str, threading.Lock] = {}
-_guard = threading.Lock()
+class OpenFiles(Generic[_T]):
+    """Files of models that a process keeps open, by their digest; each is opened once, however many ask."""
+
+    def __init__(self, make: Callable[[bytes], _T], most: int) -> None:
+        self._make, self._most = make, most
+        self._open: OrderedDict[str, _T] = OrderedDict()
+        self._opening: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get(self, blobs: Blobs, sha256: str) -> _T:
+        """The file, open. Raises ``Unavailable`` (``model_file_missing``)."""
+        with self._guard:
+            lock = self._opening.setdefault(sha256, threading.Lock())
+        with lock:
+            with self._guard:
+                found = self._open.get(sha256)
+            if found is None:
+                try:
+                    data = blobs.get(sha256)
+                except NotFound:
+                    raise Unavailable(
+                        "The stored file of this model is gone.",
+                        code="model_file_missing",
+                        fix="Ask the operator to restore the blob store, or train the model again.",
+                        retryable=False,
+                    ) from None
+                found = self._make(data)
+            with self._guard:
+                self._open[sha256] = found
+                self._open.move_to_end(sha256)
+                while len(self._open) > self._most:
+                    self._opening.pop(self._open.popitem(last=False)[0], None)
+        return found
+
+
+_open = OpenFiles(OnnxModel.from_bytes, KEPT_IN_MEMORY)
 
 
 def open_model(blobs: Blobs, onnx_sha256: str) -> OnnxModel:
@@ -125,26 +166,4 @@ def open_model(blobs: Blobs, onnx_sha256: str) -> OnnxModel:
 
     Raises ``Unavailable`` (``model_file_missing``).
     """
-    key = onnx_sha256
-    with _guard:
-        lock = _opening.setdefault(key, threading.Lock())
-    with lock:
-        with _guard:
-            model = _open.get(key)
-        if model is None:
-            try:
-                data = blobs.get(onnx_sha256)
-            except NotFound:
-                raise Unavailable(
-                    "The stored file of this model is gone.",
-                    code="model_file_missing",
-                    fix="Ask the operator to restore the blob store, or train the model again.",
-                    retryable=False,
-                ) from None
-            model = OnnxModel.from_bytes(data)
-        with _guard:
-            _open[key] = model
-            _open.move_to_end(key)
-            while len(_open) > KEPT_IN_MEMORY:
-                _opening.pop(_open.popitem(last=False)[0], None)
-    return model
+    return _open.get(blobs, onnx_sha256)

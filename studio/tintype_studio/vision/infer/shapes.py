@@ -6,8 +6,8 @@ of many objects at full size would take gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tintype_studio import clock
@@ -20,14 +20,17 @@ from tintype_studio.annotations.geometry import (
     PolygonGeometry,
     with_box,
 )
+from tintype_studio.annotations.options import with_options
 from tintype_studio.annotations.review import as_draft
 from tintype_studio.errors import InvalidInput
+from tintype_studio.vision.heads import Choices, options_of
 from tintype_studio.vision.tasks import Signature, Task
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tintype_studio.vision.infer.heads import Heads
     from tintype_studio.vision.infer.prediction import Found, Prediction
 
 FRAME = 1280
@@ -48,6 +51,8 @@ class Shape:
     score: float
     box: BoundingBox
     polygon: PolygonGeometry | None
+    choices: Choices = field(default_factory=dict)
+    """Of its attributes, from models that have learned some."""
 
 
 def framed(data: bytes) -> tuple[NDArray[np.uint8], float, float]:
@@ -85,11 +90,13 @@ def shapes_of(
     down: float = 1.0,
     threshold: float = 0.0,
     most: int = 300,
+    choices: Sequence[Choices] = (),
 ) -> list[Shape]:
     """The objects of a prediction, or its regions of one class that hang together; best first.
 
     ``across`` and ``down`` are pixels of the original for each of the prediction's. Regions of a mean
-    certainty below ``threshold`` are left out; objects were, when they were decoded.
+    certainty below ``threshold`` are left out; objects were, when they were decoded. ``choices`` are those of
+    the objects, in their order.
     """
     if signature.task is Task.SEMANTIC:
         return _region_shapes(signature, prediction, across, down, threshold, most)
@@ -100,9 +107,22 @@ def shapes_of(
             round(each.score, 4),
             box_of(each.box, across, down),
             polygon_of(each, across, down) if signature.task is Task.INSTANCES else None,
+            choices[index] if choices else {},
         )
-        for each in found
+        for index, each in enumerate(found)
     ]
+
+
+def chosen_for(
+    heads: Heads,
+    signature: Signature,
+    prediction: Prediction,
+    pixels: NDArray[np.uint8],
+    check: Callable[[], None] = lambda: None,
+) -> list[Choices]:
+    """The attributes of each object of a prediction about these pixels, for ``shapes_of``."""
+    boxes = [each.box for each in prediction.objects]
+    return heads.choose(pixels, boxes, [signature.classes[e.label] for e in prediction.objects], check=check)
 
 
 def ranked(signature: Signature, prediction: Prediction) -> list[tuple[str, float]]:
@@ -127,7 +147,7 @@ def drafts_of(shapes: Sequence[Shape], created_by: str) -> list[Annotation]:
             made = BBoxAnnotation(**common, bounding_box=shape.box)
         else:
             made = with_box(PolygonAnnotation(**common, polygon=shape.polygon))
-        drafts.append(as_draft(made))
+        drafts.append(as_draft(with_options(made, options_of(shape.choices))))
     return drafts
 
 

@@ -42,7 +42,7 @@ def from_bytes(data: bytes, format: str) -> dict[str, Any]:
     return values
 
 
-def store(blobs: Blobs, run_id: str, epoch: int, values: dict[str, Any]) -> str:
+def store(blobs: Blobs, run_id: str, epoch: int | str, values: dict[str, Any]) -> str:
     """Keep a checkpoint under a new key, which is returned."""
     key = f"training/{run_id}/{epoch}-{clock.new_id()}.pt"
     blobs.put_derived(key, to_bytes({"format": FORMAT, **values}))

@@ -66,6 +66,8 @@ class TrainConfig:
     """
     drafts: Literal["use", "skip"] = "use"
     """Whether annotations that nobody has reviewed are learned from."""
+    attributes: bool = True
+    """Whether the attributes that the dataset's classes declare are learned, too."""
     weight_decay: float = 0.05
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
@@ -199,6 +201,7 @@ _READERS: dict[str, Any] = {
     "mixed_precision": _truth,
     "pretrained": _weights,
     "drafts": _Choice(DRAFTS),
+    "attributes": _truth,
     "weight_decay": _Real(0, 1),
     "device": _Choice(DEVICES),
     "deterministic": _truth,

@@ -84,8 +84,8 @@ class Loop:
         config = order.config
         self.trainer = trainer_of(order)
         prepared = data.prepared
-        self.device = _device(config.device)
-        torch.set_num_threads(_cores())
+        self.device = device_of(config.device)
+        torch.set_num_threads(cores())
         torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
         torch.manual_seed(config.seed)
         self.signature = self.trainer.signature(prepared.classes, config, multi_label=prepared.multi_label)
@@ -100,7 +100,7 @@ class Loop:
         self._mixed = config.mixed_precision and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._mixed)
         # Beside a GPU the cores have nothing else to do.
-        self._makers = max(1, min(MAKERS, _cores() - 1)) if self.device.type == "cuda" else 1
+        self._makers = max(1, min(MAKERS, cores() - 1)) if self.device.type == "cuda" else 1
         self.number, self.spent, self.since_best = 0, 0.0, 0
         self.rate_factor = 1.0
         self.validated = 0
@@ -181,7 +181,7 @@ class Loop:
                     self._step(batch, trained)
                     done += len(batch[1])
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 batch_size = self._smaller(batch_size, trained)
             finally:
@@ -312,7 +312,8 @@ def build(trainer: Trainer, signature: Signature, order: Order, *, fresh: bool) 
     return replace(built, initialization=order.weights.called(built.initialization))
 
 
-def _device(wanted: str) -> torch.device:
+def device_of(wanted: str) -> torch.device:
+    """What a configuration's ``device`` stands for here. Raises ``Unavailable`` (``no_gpu``)."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise Unavailable(
             "The configuration asks for CUDA, and there is none here.",
@@ -323,7 +324,7 @@ def _device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _cores() -> int:
+def cores() -> int:
     """That this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -331,7 +332,8 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what is the matter."""
     told = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "out of memory" in told or "can't allocate memory" in told or "not enough memory" in told

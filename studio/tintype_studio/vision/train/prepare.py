@@ -7,8 +7,8 @@ import hashlib
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from tintype_studio.errors import InvalidInput, TintypeError, Unavailable
 from tintype_studio.storage.blobs import Blobs
+from tintype_studio.vision.infer.shapes import FRAME
 from tintype_studio.vision.letterbox import letterbox, scale_of
 from tintype_studio.vision.tasks import Task
+from tintype_studio.vision.train import patches
 from tintype_studio.vision.train.drafts import about_drafts
+from tintype_studio.vision.train.learnable import learnable
 from tintype_studio.vision.train.prepared import (
     ABOUT,
     OBJECTS,
@@ -38,7 +41,7 @@ from tintype_studio.vision.train.session import Order, Prepared
 from tintype_studio.vision.train.split import Divisible, divide
 
 if TYPE_CHECKING:
-    from tintype_studio.vision.train.reading import Labelled
+    from tintype_studio.vision.train.reading import Labelled, LabelledImage
 
 PLAIN_BYTES = 2 << 30
 """Up to so many bytes of pixels are kept plain; beyond, as JPEG."""
@@ -78,7 +81,7 @@ def prepare_data(order: Order) -> PreparedData:
 def _fingerprint(order: Order) -> str:
     c = order.config
     what = (VERSION, order.export_sha256, order.pipeline, order.class_filter, c.image_size, c.seed)
-    rest = (c.val_fraction, c.test_fraction, c.drafts)
+    rest = (c.val_fraction, c.test_fraction, c.drafts, *([order.attributes] if order.attributes else ()))
     return hashlib.sha256(repr((*what, *rest)).encode()).hexdigest()[:16]
 
 
@@ -114,27 +117,38 @@ def _lay_out(order: Order, archive: zipfile.ZipFile, folder: Path) -> None:
 
     task = order.of_pipeline().task
     size = order.config.image_size
-    labelled = read_labels(archive, task, order.class_filter, drafts=order.config.drafts)
-    objects, items, broken = Objects(), [], []
+    labelled = read_labels(
+        archive, task, order.class_filter, drafts=order.config.drafts, attributes=order.attributes
+    )
+    cut_out, too_many = patches.wanted(labelled.images, labelled.classes, order.config.seed)
+    objects, items, broken = Objects(), list[Item](), list[str]()
     targets: list[Target] = []
-    with (folder / PIXELS).open("wb") as file, ThreadPoolExecutor(DECODERS) as pool:
+    with (
+        (folder / PIXELS).open("wb") as file,
+        (folder / patches.PIXELS).open("wb") as patch_file,
+        ThreadPoolExecutor(DECODERS) as pool,
+    ):
         plain = len(labelled.images) * size * size * 3 <= PLAIN_BYTES
         sink = _Pixels(file, plain=plain)
-        waiting = iter(labelled.images)
-        # Read here, decoded in threads: a ZIP has one position.
-        ahead = [
-            (one, pool.submit(_square, archive.read(one.member), size)) for one in islice(waiting, AT_ONCE)
-        ]
+        writer = patches.PatchWriter(patch_file, order.attributes or {})
+        waiting = zip(labelled.images, cut_out, strict=True)
+
+        def begin(one: LabelledImage, cut: list[int]) -> tuple[LabelledImage, Future[_Looked]]:
+            # Read here, decoded in threads: a ZIP has one position.
+            data = archive.read(one.member)
+            return one, pool.submit(_look, data, size, one, cut, labelled.classes)
+
+        ahead = [begin(*each) for each in islice(waiting, AT_ONCE)]
         while ahead:
-            one, square = ahead.pop(0)
-            for following in islice(waiting, 1):
-                ahead.append((following, pool.submit(_square, archive.read(following.member), size)))
+            one, looked = ahead.pop(0)
+            ahead += [begin(*following) for following in islice(waiting, 1)]
             try:
-                pixels = square.result()
+                pixels, cut = looked.result()
             except TintypeError:
                 broken.append(one.name)
                 continue
             sink.append(pixels)
+            writer.append(len(items), cut)
             target = one.target(scale_of(one.width, one.height, size), with_polygons=task in _WITH_POLYGONS)
             targets.append(target)
             objects.append(target)
@@ -144,6 +158,7 @@ def _lay_out(order: Order, archive: zipfile.ZipFile, folder: Path) -> None:
     drafts = sum(infos[item.image_id].drafts for item in items)
     annotations = sum(infos[item.image_id].annotations for item in items)
     notes = [*about_drafts(drafts, annotations), *labelled.notes, *_about_broken(broken)]
+    options = writer.labels_of_items(len(items), len(labelled.classes))
     splits, more = divide(
         [
             Divisible(
@@ -152,9 +167,9 @@ def _lay_out(order: Order, archive: zipfile.ZipFile, folder: Path) -> None:
                 infos[item.image_id].filename,
                 item.split or None,
                 infos[item.image_id].content,
-                frozenset(target.labels.tolist()),
+                frozenset(target.labels.tolist()) | mine,
             )
-            for item, target in zip(items, targets, strict=True)
+            for item, target, mine in zip(items, targets, options, strict=True)
         ],
         val_fraction=order.config.val_fraction,
         test_fraction=order.config.test_fraction,
@@ -163,7 +178,13 @@ def _lay_out(order: Order, archive: zipfile.ZipFile, folder: Path) -> None:
     items = [
         Item(i.image_id, i.name, i.width, i.height, split) for i, split in zip(items, splits, strict=True)
     ]
-    prepared = replace(_summary(labelled, items, targets, (*notes, *more)), drafts=drafts)
+    attributes, about = learnable(writer.options_of(splits), too_many)
+    summary = _summary(labelled, items, targets, (*notes, *more, *about))
+    prepared = replace(summary, drafts=drafts, attributes=attributes)
+    if attributes:
+        writer.save(folder / patches.INDEX)
+    else:
+        (folder / patches.PIXELS).unlink()
     objects.save(folder / OBJECTS)
     write_about(folder, size=size, prepared=prepared, items=items, offsets=sink.offsets)
 
@@ -189,10 +210,21 @@ class _Pixels:
         self.offsets.append(self.offsets[-1] + len(data))
 
 
-def _square(data: bytes, size: int) -> NDArray[np.uint8]:
+_Looked = tuple[NDArray[np.uint8], list[patches.Patch]]
+
+
+def _look(data: bytes, size: int, one: LabelledImage, cut: Sequence[int], classes: Sequence[str]) -> _Looked:
+    """The image's square, and what is cut out of it."""
     from tintype_studio.media.decode import decode_upright
 
-    return letterbox(np.asarray(decode_upright(data, fit=(FIT * size, FIT * size))), size)[0]
+    # Objects are cut out of pictures as large as those that a model is asked about.
+    fit = max(FIT * size, FRAME) if cut else FIT * size
+    image = np.asarray(decode_upright(data, fit=(fit, fit)))
+    scale = max(image.shape[:2]) / max(one.width, one.height)
+    shapes = [one.shapes[index] for index in cut]
+    return letterbox(image, size)[0], [
+        patches.cut(image, shape, classes[shape.label], scale) for shape in shapes
+    ]
 
 
 def _about_broken(names: list[str]) -> list[str]:

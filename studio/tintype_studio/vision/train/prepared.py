@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tintype_studio.vision.evaluate.truth import Truth
 from tintype_studio.vision.letterbox import scale_of
+from tintype_studio.vision.train.patches import Patches
 from tintype_studio.vision.train.protocol import Target
 from tintype_studio.vision.train.session import Prepared
 
@@ -53,6 +54,7 @@ class PreparedData:
         self._offsets: list[int] | None = about["offsets"]
         with (folder / PIXELS).open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.patches = Patches(folder) if self.prepared.attributes else None
         with np.load(folder / OBJECTS, allow_pickle=False) as kept:
             self._boxes, self._labels = kept["boxes"], kept["labels"]
             self._starts = kept["starts"]
@@ -102,6 +104,13 @@ class PreparedData:
         item = self.items[index]
         scale = scale_of(item.width, item.height, self.size)
         return max(1, round(item.width * scale)), max(1, round(item.height * scale))
+
+    def patches_of(self, split: str) -> list[int]:
+        """Which patches show objects of the images of a split."""
+        if self.patches is None:
+            return []
+        mine = np.isin(self.patches.items, self.splits[split])
+        return [int(index) for index in np.flatnonzero(mine)]
 
     def _rings(self, thing: int) -> Rings:
         first, last = self._object_rings[thing], self._object_rings[thing + 1]

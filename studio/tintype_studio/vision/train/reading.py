@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tintype_studio.errors import InvalidInput
 from tintype_studio.formats.base import SPLITS, folder_segments
+from tintype_studio.vision.heads import Attributes, options_in
 from tintype_studio.vision.tasks import Task
 from tintype_studio.vision.train.drafts import is_draft, without_drafts
 from tintype_studio.vision.train.protocol import Target
@@ -35,6 +36,8 @@ class Shape:
     """Left, top, right, bottom, within the image."""
     rings: list[NDArray[np.float32]]
     """``[P, 2]`` each; none for a box."""
+    options: dict[str, str] = field(default_factory=dict)
+    """By attribute, of those that are to be learned."""
 
 
 @dataclass(slots=True)
@@ -115,9 +118,15 @@ class Labelled:
 
 
 def read_labels(
-    archive: zipfile.ZipFile, task: Task, class_filter: Sequence[str] | None, *, drafts: str = "use"
+    archive: zipfile.ZipFile,
+    task: Task,
+    class_filter: Sequence[str] | None,
+    *,
+    drafts: str = "use",
+    attributes: Attributes | None = None,
 ) -> Labelled:
-    """What there is to learn from, with or without (``skip``) drafts.
+    """What there is to learn from, with or without (``skip``) drafts; of shapes also their options of
+    ``attributes``.
 
     Raises ``InvalidInput`` (``wrong_export``, ``too_few_images``, ``no_annotations``, ``one_class``).
     """
@@ -136,7 +145,7 @@ def read_labels(
     if task is Task.CLASSIFICATION:
         found = _classified(names, listed, documents)
     else:
-        found = _with_shapes(task, names, listed, documents, statuses)
+        found = _with_shapes(task, names, listed, documents, statuses, attributes or {})
     found.skipped = skipped
     found.notes[:0] = notes
     if len(found.classes) > MOST_CLASSES:
@@ -211,6 +220,7 @@ def _with_shapes(
     images: list[LabelledImage],
     documents: list[list[dict[str, Any]]],
     statuses: list[str],
+    attributes: Attributes,
 ) -> Labelled:
     outlined = {a["name"] for document in documents for a in document if a["type"] == "polygon"}
     used = {a["name"] for document in documents for a in document if a["type"] in {"polygon", "bbox"}}
@@ -231,6 +241,7 @@ def _with_shapes(
             if shape is None:
                 dropped["objects smaller than a pixel, or outside of their image"] += 1
                 continue
+            shape.options = _options(annotation, attributes.get(annotation["name"], {}))
             polygons += not boxed
             image.annotations += 1
             image.drafts += is_draft(annotation)
@@ -248,6 +259,11 @@ def _with_shapes(
     if task in MASK_TASKS and (boxes := [name for name in classes if name not in outlined]) and polygons:
         notes.append(f"Boxes count as rectangles for the classes without a polygon: {', '.join(boxes[:10])}.")
     return Labelled(task, classes, kept, False, notes, polygons)
+
+
+def _options(annotation: dict[str, Any], attributes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    chosen = options_in(annotation.get("attributes", ()), attributes)
+    return {name: option for name, option in chosen.items() if option in attributes[name]}
 
 
 def _shape(annotation: dict[str, Any], label: int, width: int, height: int) -> Shape | None:

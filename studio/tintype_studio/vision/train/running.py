@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tintype_studio.errors import InvalidInput, Unavailable
+from tintype_studio.extras import install_command
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.train.prepare import prepare_data
 from tintype_studio.vision.train.prepared import PreparedData
-from tintype_studio.vision.train.session import EpochReport, Finished, Order
+from tintype_studio.vision.train.session import EpochReport, Finished, HeadsReport, Order
 
 if TYPE_CHECKING:
+    from tintype_studio.vision.train.heads_loop import HeadsLoop
     from tintype_studio.vision.train.loop import Loop
 
 GENTLER = 0.1
@@ -26,6 +28,7 @@ class _Memory:
     run_id: str | None = None
     data: PreparedData | None = None
     loop: Loop | None = None
+    heads: HeadsLoop | None = None
 
 
 _memory = _Memory()
@@ -34,7 +37,7 @@ _memory = _Memory()
 def prepared_data(order: Order) -> PreparedData:
     """The run's images; from memory, from its folder, or prepared now."""
     if _memory.run_id != order.run_id:
-        _memory.run_id, _memory.data, _memory.loop = order.run_id, None, None
+        _memory.run_id, _memory.data, _memory.loop, _memory.heads = order.run_id, None, None, None
     if _memory.data is None:
         _memory.data = prepare_data(order)
     return _memory.data
@@ -120,20 +123,25 @@ def run_epoch(
 
 
 def _begin(order: Order, data: PreparedData, number: int, checkpoint: str | None) -> Loop:
-    from tintype_studio.vision.train import checkpoint as checkpoints
     from tintype_studio.vision.train.loop import Loop
 
-    kept = None
-    if number > 1:
-        if checkpoint is None:
-            raise Unavailable(
-                "The training cannot go on: its last checkpoint is not known.",
-                code="checkpoint_missing",
-                fix="Start the training again.",
-                retryable=False,
-            )
-        kept = checkpoints.load(Blobs(order.blob_url), checkpoint)
-    return Loop(order, data, kept)
+    return Loop(order, data, _kept(order, number, checkpoint))
+
+
+def _kept(order: Order, number: int, checkpoint: str | None) -> dict[str, Any] | None:
+    """The state to go on from; None before the first epoch."""
+    from tintype_studio.vision.train import checkpoint as checkpoints
+
+    if number == 1:
+        return None
+    if checkpoint is None:
+        raise Unavailable(
+            "The training cannot go on: its last checkpoint is not known.",
+            code="checkpoint_missing",
+            fix="Start the training again.",
+            retryable=False,
+        )
+    return checkpoints.load(Blobs(order.blob_url), checkpoint)
 
 
 def _diverged(number: int) -> InvalidInput:
@@ -145,12 +153,58 @@ def _diverged(number: int) -> InvalidInput:
     )
 
 
-def finish_run(order: Order, checkpoint: str) -> Finished:
+def run_heads_epoch(
+    order: Order, number: int, checkpoint: str | None, seconds_left: float, batch_size: int
+) -> HeadsReport:
+    """``session.heads_epoch``."""
+    require_torch()
+    started = time.perf_counter()
+    data = prepared_data(order)
+    from tintype_studio.vision.train import checkpoint as checkpoints
+    from tintype_studio.vision.train.heads_loop import HeadsLoop
+    from tintype_studio.vision.train.loop import out_of_memory
+
+    _memory.loop = None  # the network that finds is trained, and takes room
+    loop, _memory.heads = _memory.heads, None
+    if loop is None or loop.number != number - 1:
+        loop = HeadsLoop(order, data, _kept(order, number, checkpoint))
+    try:
+        out_of_time = loop.train(number, seconds_left - (time.perf_counter() - started), batch_size)
+        best = loop.validate(number)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise Unavailable(
+            f"There is not enough memory to learn attributes from {batch_size} objects at a time.",
+            code="out_of_memory",
+            fix="Train on a machine with more memory.",
+            retryable=False,
+        ) from error
+    key = checkpoints.store(Blobs(order.blob_url), order.run_id, f"heads-{number}", loop.state())
+    _memory.heads = loop
+    return HeadsReport(
+        number=number,
+        metrics=loop.metrics,
+        seconds=time.perf_counter() - started,
+        batch_size=batch_size,
+        best=best,
+        stop=out_of_time or loop.tired,
+        checkpoint=key,
+    )
+
+
+def finish_run(order: Order, checkpoint: str, heads_checkpoint: str | None) -> Finished:
     """``session.finish``."""
     require_torch()
     from tintype_studio.vision.train.finishing import finish_training
 
-    return finish_training(order, prepared_data(order), checkpoint)
+    data = prepared_data(order)
+    finished = finish_training(order, data, checkpoint)
+    if heads_checkpoint is None:
+        return finished
+    from tintype_studio.vision.train.heads_finishing import with_heads
+
+    return with_heads(order, data, finished, heads_checkpoint)
 
 
 def require_torch() -> None:
@@ -165,6 +219,6 @@ def require_torch() -> None:
         raise Unavailable(
             "Training needs the extra that brings PyTorch, which is not installed here.",
             code="extra_missing",
-            fix="Ask the operator to run pip install 'tintype[train]', then train again.",
+            fix=f"Ask the operator to run {install_command('train')}, then train again.",
             retryable=False,
         ) from error

@@ -32,6 +32,8 @@ class Order:
     """Metrics of the epochs so far."""
     weights: Weights | None = None
     """What ``config.pretrained`` stands for; None: a trainer reads that as it is."""
+    attributes: dict[str, dict[str, list[str]]] | None = None
+    """Attributes to learn, by class, with the options that the dataset declares; only of found objects."""
 
     def of_pipeline(self) -> Pipeline:
         """The pipeline."""
@@ -55,6 +57,8 @@ class Prepared:
     """Sentences: what was left out and why."""
     drafts: int = 0
     """Annotations that are learned from, and that nobody has reviewed."""
+    attributes: dict[str, dict[str, dict[str, dict[str, int]]]] = field(default_factory=dict)
+    """What attribute heads will learn: by class, attribute and option, the objects by split."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -100,6 +104,25 @@ class EpochReport:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadsReport:
+    """What an epoch of the attribute heads brought. Its checkpoint is stored."""
+
+    number: int
+    """From 1."""
+    metrics: dict[str, float]
+    """``train_loss``, ``val_loss`` and ``val_accuracy`` (0 to 1, of all attributes of all objects)."""
+    seconds: float
+    batch_size: int
+    """To go on with."""
+    best: bool
+    """Whether its weights are the best so far."""
+    stop: bool
+    """Whether there is nothing more to train."""
+    checkpoint: str
+    """Key for ``Blobs.get_derived``."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """Bytes in ``Blobs``, by their digest."""
 
@@ -133,6 +156,12 @@ class Finished:
     notes: tuple[str, ...] = field(default=())
     splits_sha256: str | None = None
     """JSON: the split of each image by its id, for later evaluations on the same dataset."""
+    heads: StoredFile | None = None
+    """The ONNX file of the attribute heads, if any were trained."""
+    attributes: dict[str, dict[str, list[str]]] | None = None
+    """What they may choose."""
+    heads_card: dict[str, Any] | None = None
+    """For the model's card: how they were trained and how good they are."""
 
 
 def prepare(order: Order) -> Prepared:
@@ -165,8 +194,21 @@ def epoch(
     return run_epoch(order, number, checkpoint, seconds_left, batch_size)
 
 
-def finish(order: Order, checkpoint: str) -> Finished:
-    """Make the model of a run out of the best weights in ``checkpoint``: evaluated, exported and checked."""
+def heads_epoch(
+    order: Order, number: int, checkpoint: str | None, seconds_left: float, batch_size: int
+) -> HeadsReport:
+    """Train epoch ``number`` (from 1) of the attribute heads, validate, and store a checkpoint; as ``epoch``
+    goes on and raises.
+    """
+    from tintype_studio.vision.train.running import run_heads_epoch
+
+    return run_heads_epoch(order, number, checkpoint, seconds_left, batch_size)
+
+
+def finish(order: Order, checkpoint: str, heads_checkpoint: str | None = None) -> Finished:
+    """Make the model of a run out of the best weights in ``checkpoint``, and its attribute heads out of those
+    in the other one: evaluated, exported and checked.
+    """
     from tintype_studio.vision.train.running import finish_run
 
-    return finish_run(order, checkpoint)
+    return finish_run(order, checkpoint, heads_checkpoint)

@@ -137,11 +137,18 @@ def test_a_score_that_is_none(read, score):
         found.shapes("a.jpg")
 
 
-def test_an_annotation_far_outside_is_kept_and_told(read):
+def test_an_annotation_that_leaves_the_image_is_kept_and_told(read):
+    entry = {**COCO["annotations"][0], "bbox": [-5, 2, 500, 10]}
+    found = read({"x.json": {**COCO, "annotations": [entry]}})
+    assert found.shapes("a.jpg")[0].bounding_box.x == -5
+    assert found.converted("a.jpg").notes == ["1 annotation reaches beyond the image by more than a pixel."]
+
+
+def test_an_annotation_wholly_outside_is_kept_and_told(read):
     entry = {**COCO["annotations"][0], "bbox": [500, 500, 10, 10]}
     found = read({"x.json": {**COCO, "annotations": [entry]}})
     assert found.shapes("a.jpg")[0].bounding_box.x == 500
-    assert found.converted("a.jpg").notes == ["1 annotation reaches beyond the image by more than a pixel."]
+    assert found.converted("a.jpg").notes == ["1 annotation lies wholly outside the image."]
 
 
 def test_masks_as_numbers_are_exact():

@@ -51,7 +51,7 @@ def test_cvat_shapes_of_all_kinds(read):
     assert shapes[9].attributes == shapes[10].attributes == [{"group_id": "4"}]
     assert dict(found.converted("stop/a.jpg").counts) == {
         **{"rotated": 1, "landmarks": 2, "masks": 1, "ovals": 1},
-        **{"tags": 1, "others": 1, "skeletons": 1, "outside": 0},
+        **{"tags": 1, "others": 1, "skeletons": 1},
     }
 
 

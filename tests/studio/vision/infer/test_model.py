@@ -105,8 +105,8 @@ def test_other_files_are_refused(data):
 
 
 def test_a_process_opens_a_model_once_and_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "_open", type(models._open)())
-    monkeypatch.setattr(models, "_opening", {})
+    kept = models.OpenFiles(OnnxModel.from_bytes, models.KEPT_IN_MEMORY)
+    monkeypatch.setattr(models, "_open", kept)
     blobs = Blobs(str(tmp_path / "blobs"))
     made = [
         blobs.put(blob_detector(Signature(Task.DETECTION, "yolox", ("red", "blue"), 64, nms_iou=0.1 * n)))
@@ -121,7 +121,7 @@ def test_a_process_opens_a_model_once_and_few_at_a_time(tmp_path, monkeypatch):
     assert len({id(model) for model in opened}) == 1
     for sha256 in made[1:]:
         open_model(blobs, sha256)
-    assert len(models._open) == len(models._opening) == models.KEPT_IN_MEMORY
+    assert len(kept._open) == len(kept._opening) == models.KEPT_IN_MEMORY
     assert open_model(blobs, made[0]) is not opened[0]
     with pytest.raises(Unavailable, match="stored file"):
         open_model(blobs, "0" * 64)

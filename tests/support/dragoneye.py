@@ -1,0 +1,77 @@
+"""The published Dragoneye SDK as a judge, in an interpreter that reaches nothing but this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.predicting import add_cells
+from support.sdk import PLACES, SIDE, Sdk, Server, environment, installed_in, open_server
+
+from tintype_server.opening import open_studio
+from tintype_server.settings import Settings
+from tintype_studio.studio import Studio
+
+VERSION = "2.0.1"
+REQUIREMENT = f"dragoneye-python=={VERSION}"
+PLACE = PLACES / f"dragoneye-{VERSION}"
+
+
+def installed() -> Path:
+    """Its virtual environment, made when it is missing."""
+    return installed_in(PLACE, REQUIREMENT, "lib/python3.11/site-packages/dragoneye/__init__.py")
+
+
+@contextmanager
+def studio_of(server: Server) -> Iterator[Studio]:
+    """The server's workspace, as another process opens it."""
+    studio = open_studio(Settings(home=server.home))
+    try:
+        yield studio
+    finally:
+        studio.close()
+
+
+@contextmanager
+def open_cells_server(base: Path) -> Iterator[Server]:
+    """A server whose owner has the model ``recognize_anything/cells``."""
+    with open_server(base) as server:
+        with studio_of(server) as studio:
+            owner = studio.keys.authenticate(server.keys["owner"])
+            add_cells(studio, owner, studio.datasets.create(owner, name="cells"))
+        yield server
+
+
+@dataclass
+class DragoneyeSdk(Sdk):
+    """Scripts are coroutines that see ``client``, ``dragoneye`` and the values."""
+
+    def client_options(self) -> dict[str, object]:
+        """The address has no other way in than this argument."""
+        return {
+            "api_key": self.key,
+            "base_api_url": f"{self.server.url}/dragoneye",
+            "max_retries": 2,
+            **self.options,
+        }
+
+
+@contextmanager
+def open_dragoneye(server: Server) -> Iterator[DragoneyeSdk]:
+    """The SDK with an owner's key."""
+    process = subprocess.Popen(
+        [str(installed() / "bin" / "python"), str(SIDE / "runner.py"), "dragoneye"],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield DragoneyeSdk(server, process, server.keys["owner"])
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(10)

@@ -1,0 +1,114 @@
+"""What a call would do, in words: a table of all kinds of effects, and one of what is counted beside them.
+
+A dry run, the question before a confirmation and the approvals that wait are read by people; the kinds stand
+in the JSON for programs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tintype_studio.history.changes import Kind
+from tintype_studio.units import counted, size_in_words
+from tintype_tools.call import Affected
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A kind's sentence after "It would". ``named`` is for one thing with a name, else ``counted`` is used.
+
+    Both may hold ``{name}``; ``{of}``, ``{to}``, ``{on}``, which stand for the preposition and the
+    dataset, or for nothing; and ``{images}``, ``{files}``, ``{classes}``, ``{models}``, which are the count
+    with the noun.
+    """
+
+    counted: str
+    named: str | None = None
+
+
+DEEDS: dict[str, Words] = {
+    Kind.DATASET_CREATED: Words("create the dataset {name}"),
+    Kind.DATASET_DELETED: Words("delete the dataset {name}"),
+    Kind.DATASET_RESTORED: Words("bring back the dataset {name}"),
+    Kind.DATASET_UPDATED: Words("change name or description of the dataset {name}"),
+    Kind.CLASSES_SET: Words("make {classes} the list{of}"),
+    Kind.IMAGES_ADDED: Words("add {images}{to}", "add the image {name}{to}"),
+    Kind.IMAGES_DELETED: Words("delete {images}{of}", "delete the image {name}{of}"),
+    Kind.IMAGES_RESTORED: Words("bring back {images}{of}", "bring back the image {name}{of}"),
+    Kind.IMAGES_MOVED: Words("move {images}{of}", "move the image {name}{of}"),
+    Kind.IMAGES_UPDATED: Words("change {images}{of}", "change the image {name}{of}"),
+    Kind.ANNOTATIONS_SAVED: Words(
+        "change the annotations of {images}{of}", "change the annotations of the image {name}{of}"
+    ),
+    Kind.MODEL_TRAINED: Words("add {models}", "add the model {name}"),
+    Kind.MODEL_ARCHIVED: Words("delete {models}", "delete the model {name}"),
+    Kind.MODEL_RESTORED: Words("bring back {models}", "bring back the model {name}"),
+    Kind.PURGED: Words("remove for good what lies in the recycle bin{of}"),
+    "api_key.created": Words("make the API key {name}"),
+    "api_key.revoked": Words("switch off the API key {name}"),
+    "api_key.updated": Words("change the API key {name}"),
+    "call.confirmed": Words("let a call of {name} go on"),
+    "call.refused": Words("take back the question about a call of {name}"),
+    "export.created": Words("make the export {name}{of}"),
+    "export.deleted": Words("delete the export {name}{of} with its ZIP file"),
+    "file.written": Words("write {files}", "write the file {name}"),
+    "image.predicted": Words("run a model on the image {name}{of}"),
+    "video.predicted": Words("run a model on the video {name}"),
+    "images.evaluated": Words("try a model on {images}{of}"),
+    "images.verified": Words("check {images}{of}"),
+    "invite.created": Words("invite {name}"),
+    "invite.revoked": Words("take back the invite of {name}"),
+    "job.cancelled": Words("stop the job {name}{of}"),
+    "member.removed": Words("remove the member {name} and switch off their keys"),
+    "member.role_updated": Words("change the role of the member {name}"),
+    "prediction_task.created": Words("begin a prediction", "begin a prediction of {name}"),
+    "prompt.answered": Words("look for objects in the image {name}{of}"),
+    "training.cancelled": Words("stop the training {name}{on}"),
+    "training.started": Words("start a training{on}", "start the training {name}{on}"),
+}
+"""By kind. A kind that lacks here is told by its own words."""
+
+DETAILS: dict[str, tuple[str, str]] = {
+    "after": ("{n} after", "{n} after"),
+    "annotations": ("{n} annotation", "{n} annotations"),
+    "annotations_removed": ("{n} annotation removed", "{n} annotations removed"),
+    "before": ("{n} before", "{n} before"),
+    "credits": ("for {n} credit", "for {n} credits"),
+    "datasets": ("{n} dataset", "{n} datasets"),
+    "estimated": ("an estimate", "an estimate"),
+    "existing": ("{n} of them there already", "{n} of them there already"),
+    "images": ("{n} image", "{n} images"),
+    "images_skipped": ("{n} image passed over", "{n} images passed over"),
+    "listed": ("{n} image listed", "{n} images listed"),
+    "max_minutes": ("for {n} minute at most", "for {n} minutes at most"),
+    "minutes": ("{n} begun minute", "{n} begun minutes"),
+    "missing": ("{n} not found", "{n} not found"),
+    "pictures": ("{n} picture in the folder", "{n} pictures in the folder"),
+    "size": ("{size}", "{size}"),
+}
+"""What is counted beside, for one and for any other number."""
+
+
+def deed_in_words(affected: Affected) -> str:
+    """What would be done, to follow "It would": ``delete the dataset 'signs' (3 images, 2 annotations)``."""
+    words = DEEDS.get(affected.kind)
+    if words is None:
+        thing, _, verb = affected.kind.partition(".")
+        words = Words(f"have {affected.count} {thing.replace('_', ' ')} {verb.replace('_', ' ')}{{of}}")
+    template = words.counted if affected.name is None or affected.count != 1 else words.named or words.counted
+    dataset = f" the dataset {affected.dataset!r}" if affected.dataset else None
+    text = template.format(
+        name=repr(affected.name or affected.dataset),
+        images=counted(affected.count, "image", "images"),
+        files=counted(affected.count, "file", "files"),
+        classes=counted(affected.count, "class", "classes"),
+        models=counted(affected.count, "model", "models"),
+        **{word: f" {word}{dataset}" if dataset else "" for word in ("of", "to", "on")},
+    )
+    details = [_detail(key, value) for key, value in affected.detail.items()]
+    return f"{text} ({', '.join(details)})" if details else text
+
+
+def _detail(key: str, value: int) -> str:
+    one, other = DETAILS.get(key, (f"{key.replace('_', ' ')}: {{n}}",) * 2)
+    return (one if value == 1 else other).format(n=f"{value:,}", size=size_in_words(value))
