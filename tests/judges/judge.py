@@ -27,6 +27,7 @@ NPM = (
     "@modelcontextprotocol/client@2.4.0",
     "@ai-sdk/mcp@2.0.99",
 )
+AI_SDK = ("ai@7.0.173", "@ai-sdk/mcp@2.0.99")
 MCPB = "@anthropic-ai/mcpb@2.1.2"
 APPS = (
     "@modelcontextprotocol/ext-apps@2.0.4",
@@ -62,6 +63,11 @@ def bundles() -> Path:
 def apps() -> Path:
     """The folder with a host of MCP Apps."""
     return _with_borrowed_node("judges-apps-1", *APPS)
+
+
+def ai_sdk() -> Path:
+    """The folder with the Vercel AI SDK whole, for the code of our documentation."""
+    return _with_borrowed_node("judges-ai-1", *AI_SDK)
 
 
 def _with_borrowed_node(name: str, *packages: str) -> Path:

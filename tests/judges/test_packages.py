@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -14,11 +16,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from PIL import Image
 from support.agents import installed
 from support.cli import Cli
 
 from judges.judge import bundles, run_node
 from tintype_server.cli.skill import NAME, skill_path
+from tintype_server.mcp import identity
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "plugins" / "tintype"
@@ -99,10 +103,30 @@ def test_claude_code_finds_nothing_wrong_with_the_plugin(tmp_path: Path) -> None
     for path in (PLUGIN, ROOT / ".claude-plugin" / "marketplace.json"):
         done = claude(tmp_path, "plugin", "validate", "--strict", path)
         assert done.returncode == 0, done.stdout + done.stderr
-    # Of what its directory would want, only an icon is missing.
     done = claude(tmp_path, "plugin", "validate", "--profile", "directory", PLUGIN)
     codes = re.findall(r"\(([A-Z][A-Z_]+)\)", done.stdout)
-    assert (done.returncode, codes) == (0, ["ICON_MISSING"]), done.stdout + done.stderr
+    assert (done.returncode, codes) == (0, []), done.stdout + done.stderr
+
+
+def test_all_have_the_same_icon(bundle: Path) -> None:
+    views = ROOT / "server" / "tintype_server" / "mcp" / "views"
+    png = (views / "icon.png").read_bytes()
+    assert (PLUGIN / ".claude-plugin" / "icon.png").read_bytes() == png
+    archive = zipfile.ZipFile(bundle)
+    assert archive.read(json.loads(archive.read("manifest.json"))["icon"]) == png
+    (told,) = identity.icons()
+    drawing = base64.b64decode(told["src"].removeprefix("data:image/svg+xml;base64,"))
+    assert drawing == (views / "icon.svg").read_bytes()
+    assert not re.search(rb"script|href|on\w+=|url\(", drawing)
+    with Image.open(io.BytesIO(png)) as opened:
+        assert (opened.format, opened.size) == ("PNG", (512, 512))
+        picture = opened.convert("RGBA")
+    # The picture is the drawing's: its ground, its frame, its sun; outside the round corner, nothing.
+    seen = [picture.getpixel((8 * x, 8 * y)) for x, y in ((32, 10), (20, 18), (40, 24))]
+    for (*rgb, opacity), fill in zip(seen, ("20252b", "d9c3a1", "fbf3e4"), strict=True):
+        assert (bytes(rgb).hex(), opacity) == (fill, 255)
+        assert fill.encode() in drawing
+    assert picture.getpixel((2, 2))[3] == 0
 
 
 @pytest.mark.sdk

@@ -37,11 +37,13 @@ def studio_of(server: Server) -> Iterator[Studio]:
 
 @contextmanager
 def open_cells_server(base: Path) -> Iterator[Server]:
-    """A server whose owner has the model ``recognize_anything/cells``."""
+    """A server whose owner has the models ``cells``, and ``states``, which tells states of red ones, too."""
     with open_server(base) as server:
         with studio_of(server) as studio:
             owner = studio.keys.authenticate(server.keys["owner"])
-            add_cells(studio, owner, studio.datasets.create(owner, name="cells"))
+            dataset = studio.datasets.create(owner, name="cells")
+            add_cells(studio, owner, dataset)
+            add_cells(studio, owner, dataset, heads=True, name="states")
         yield server
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.annotations.geometry import AnnotationList
-from tintype_studio.catalog.datasets import DatasetClass
+from tintype_studio.catalog.datasets import ClassAttribute, DatasetClass
 from tintype_studio.catalog.samples import Sample
 from tintype_studio.errors import TintypeError
 from tintype_studio.history.changes import Change
@@ -36,7 +36,7 @@ STATE = """
     WHERE d.deleted_at IS NULL ORDER BY d.id, s.id
 """
 CLASSES = """
-    SELECT d.uuid, c.name, c.type, c.color FROM datasets d JOIN dataset_classes c ON c.dataset_id = d.id
+    SELECT d.uuid, c.name, c.type, c.color, c.attributes FROM datasets d JOIN dataset_classes c ON c.dataset_id = d.id
     WHERE d.deleted_at IS NULL ORDER BY d.id, c.position, c.id
 """
 
@@ -67,7 +67,8 @@ class World:
         self.studio.documents.save(who, self.image(filename), annotations)
 
     def declare(self, who: Principal, *names: str) -> None:
-        classes = [DatasetClass(n, "bbox", "#ff0000") for n in names]
+        colour = ClassAttribute("colour", ("red", "blue"))
+        classes = [DatasetClass(n, "bbox", "#ff0000", (colour,)) for n in names]
         self.studio.classes.declare(who, "signs", classes)
 
     def undo(self, call: Principal, by: Principal | None = None) -> Principal:

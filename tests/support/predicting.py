@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import av
-from support.onnx_models import blob_detector
+import numpy as np
+import orjson
+import sqlalchemy as sa
+from onnx import TensorProto, helper, numpy_helper
+from support.onnx_models import IR, OPSET, blob_detector
 from support.ready_models import Cell, add_model, png, scene
 
 from tintype_studio import clock
@@ -17,18 +21,56 @@ from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.identity.keys import Principal
 from tintype_studio.predictions.asking import PredictionRequest
 from tintype_studio.predictions.task import PredictionTask
+from tintype_studio.storage.training_tables import models
 from tintype_studio.storage.uploads import Ticket
 from tintype_studio.studio import Studio
 from tintype_studio.training.models import Model
+from tintype_studio.vision.heads import INPUT, METADATA_KEY, OUTPUT, HeadsSignature
 from tintype_studio.vision.tasks import Signature, Task
 
 CELLS = Signature(Task.DETECTION, "yolox", ("red", "blue"), 64, nms_iou=0.5)
 PICTURE = png(scene(64, 64, (1, 2, "red"), (3, 0, "blue")))
 
 
-def add_cells(studio: Studio, principal: Principal, dataset: Dataset, **values: Any) -> Model:
-    """The model ``recognize_anything/cells``."""
-    return add_model(studio, principal, dataset, CELLS, blob_detector(CELLS), **values)
+STATE = HeadsSignature.of({"red": {"State": ("on", "off")}}, 32)
+ON = 0.88
+"""How likely each red cell is said to be on."""
+
+
+def add_cells(
+    studio: Studio, principal: Principal, dataset: Dataset, *, heads: bool = False, **values: Any
+) -> Model:
+    """The model ``recognize_anything/cells``; with ``heads``, the state of every red cell is on."""
+    model = add_model(studio, principal, dataset, CELLS, blob_detector(CELLS), **values)
+    if heads:
+        data = constant_heads(STATE, [2.0, 0.0])
+        written = {"heads_sha256": studio.blobs.put(data), "heads_size": len(data)}
+        with studio.database.write() as connection:
+            connection.execute(sa.update(models).where(models.c.uuid == model.id).values(**written))
+    return studio.models.get(principal, model.id)
+
+
+def constant_heads(signature: HeadsSignature, logits: list[float]) -> bytes:
+    """Heads that say the same of every crop."""
+    size, count = signature.size, len(logits)
+    nodes = [
+        helper.make_node("ReduceMean", [INPUT], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Reshape", ["nothing", "column"], ["column_of_it"]),
+        helper.make_node("Add", ["column_of_it", "value"], [OUTPUT]),
+    ]
+    tensors = [
+        numpy_helper.from_array(np.float32(0), "zero"),
+        numpy_helper.from_array(np.array([-1, 1], np.int64), "column"),
+        numpy_helper.from_array(np.array([logits], np.float32), "value"),
+    ]
+    images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", 3, size, size])
+    output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", count])
+    graph = helper.make_graph(nodes, "heads", [images], [output], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    helper.set_model_props(model, {METADATA_KEY: orjson.dumps(signature.as_json()).decode()})
+    data: bytes = model.SerializeToString()
+    return data
 
 
 def put(studio: Studio, ticket: Ticket, data: bytes) -> None:

@@ -19,6 +19,7 @@ MANIFEST_VERSION = "0.4"
 PACKAGES = ("tintype_server", "tintype_tools", "tintype_studio")
 OLDEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 FOLDER = "folder"
+ICON = "icon.png"
 README = """# Tintype
 
 An agent tool server for computer vision, as an MCP bundle. `uv` runs it; its first start fetches what
@@ -69,6 +70,7 @@ def manifest() -> dict[str, Any]:
         "description": about["description"],
         "author": {"name": about["authors"][0]["name"]},
         "license": about["license"],
+        "icon": ICON,
         "keywords": about["keywords"],
         "server": {
             "type": "uv",
@@ -105,6 +107,7 @@ def _files() -> dict[str, bytes]:
         "manifest.json": json.dumps(manifest(), indent=2, ensure_ascii=False).encode() + b"\n",
         "pyproject.toml": _pyproject().encode(),
         "README.md": README.encode(),
+        ICON: (_folder("tintype_server") / "mcp" / "views" / ICON).read_bytes(),
         "src/tintype_tools/registry.json": snapshot_path().read_bytes(),
     }
     folders = {f"src/{package}": _folder(package) for package in PACKAGES}

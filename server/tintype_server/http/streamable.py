@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from mcp.server import Server
 from mcp.server.streamable_http_manager import DEFAULT_SESSION_IDLE_TIMEOUT, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
@@ -27,6 +28,7 @@ from tintype_server.mcp.identity import MODERN_VERSIONS
 from tintype_tools.snapshot import load_snapshot
 
 _MODERN = frozenset(version.encode() for version in MODERN_VERSIONS)
+NOT_A_MESSAGE = "The body is not one valid JSON-RPC message."
 MAX_SESSIONS = 64
 """Open sessions of one key."""
 
@@ -66,7 +68,8 @@ class Streamable:
         elif headers.get(b"mcp-protocol-version") in _MODERN:
             await self._general.handle_request(scope, receive, send)
         else:
-            await self._sessions.serve(scope, receive, send, session_id=headers.get(b"mcp-session-id"))
+            session_id = headers.get(b"mcp-session-id")
+            await self._sessions.serve(scope, receive, _in_our_words(send), session_id=session_id)
 
     def _is_read(self, headers: dict[bytes, bytes]) -> bool:
         return (
@@ -74,6 +77,30 @@ class Streamable:
             and headers.get(b"mcp-method") == b"tools/call"
             and headers.get(b"mcp-protocol-version") in _MODERN
         )
+
+
+def _in_our_words(send: Send) -> Send:
+    """The text of a parser's error stays here; the caller gets the same answer in words of ours."""
+    refusal: Message | None = None
+
+    async def reworded(message: Message) -> None:
+        nonlocal refusal
+        if message["type"] == "http.response.start" and message["status"] == 400:
+            refusal = message
+            return
+        if refusal is not None:
+            body = message.get("body", b"")
+            if any(words in body for words in (b'"Validation error: ', b'"Parse error: ')):
+                told = orjson.loads(body)
+                told["error"]["message"] = NOT_A_MESSAGE
+                body = orjson.dumps(told)
+            headers = [h for h in refusal["headers"] if h[0].lower() != b"content-length"]
+            length = (b"content-length", str(len(body)).encode())
+            await send({**refusal, "headers": [*headers, length]})
+            refusal, message = None, {**message, "body": body}
+        await send(message)
+
+    return reworded
 
 
 def _trimmed(scope: Scope) -> Scope:

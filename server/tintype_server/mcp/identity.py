@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 NAME = "tintype"
+SERVER_INFO_META = "io.modelcontextprotocol/serverInfo"
 TITLE = "Tintype"
 INSTRUCTIONS = (
     "Tools over a computer-vision platform: datasets, images, annotations, search, exports, training. "
@@ -47,9 +50,20 @@ def initialize_result(requested_version: Any) -> dict[str, Any]:
     return {
         "protocolVersion": requested_version if supported else LEGACY_VERSIONS[-1],
         "capabilities": CAPABILITIES,
-        "serverInfo": {"name": NAME, "title": TITLE, "version": server_version()},
+        "serverInfo": server_info(),
         "instructions": INSTRUCTIONS,
     }
+
+
+def server_info() -> dict[str, Any]:
+    """What a handshake says of this server. Other answers of the newer revision carry it without the icons."""
+    return {"name": NAME, "title": TITLE, "version": server_version(), "icons": icons()}
+
+
+def icons() -> list[dict[str, Any]]:
+    """The server's icon, whole: a server on stdio has no address that a host could fetch it from."""
+    drawing = base64.b64encode(Path(__file__).with_name("views").joinpath("icon.svg").read_bytes()).decode()
+    return [{"src": f"data:image/svg+xml;base64,{drawing}", "mimeType": "image/svg+xml", "sizes": ["any"]}]
 
 
 def modern_envelope(result: dict[str, Any], *, ttl_ms: int) -> dict[str, Any]:
@@ -59,13 +73,7 @@ def modern_envelope(result: dict[str, Any], *, ttl_ms: int) -> dict[str, Any]:
         "resultType": "complete",
         "ttlMs": ttl_ms,
         "cacheScope": "private",
-        "_meta": {
-            "io.modelcontextprotocol/serverInfo": {
-                "name": NAME,
-                "title": TITLE,
-                "version": server_version(),
-            }
-        },
+        "_meta": {SERVER_INFO_META: {"name": NAME, "title": TITLE, "version": server_version()}},
     }
 
 
@@ -75,7 +83,7 @@ LISTS_TTL_MS = 60_000
 
 def discover_result() -> dict[str, Any]:
     """The answer to ``server/discover``."""
-    return modern_envelope(
+    result = modern_envelope(
         {
             "supportedVersions": list(MODERN_VERSIONS),
             "capabilities": MODERN_CAPABILITIES,
@@ -83,3 +91,5 @@ def discover_result() -> dict[str, Any]:
         },
         ttl_ms=0,
     )
+    result["_meta"] = {SERVER_INFO_META: server_info()}
+    return result

@@ -76,6 +76,7 @@ def add_lists(server: Server[Any], readers: Readers, changes: Changes) -> None:
             supported_versions=list(identity.MODERN_VERSIONS),
             capabilities=t.ServerCapabilities.model_validate(identity.MODERN_CAPABILITIES),
             instructions=identity.INSTRUCTIONS,
+            _meta={identity.SERVER_INFO_META: identity.server_info()},
         )
 
     server.add_request_handler("resources/list", t.PaginatedRequestParams, list_resources)

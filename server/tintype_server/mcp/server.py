@@ -8,6 +8,7 @@ or a protocol error of our own wording.
 from __future__ import annotations
 
 import base64
+import json
 import time
 import warnings
 from functools import lru_cache
@@ -31,6 +32,7 @@ from tintype_server.runtime import Runtime
 from tintype_server.telemetry.traces import trace_context
 from tintype_server.workers import Workers
 from tintype_studio.errors import ConfirmationRequired, Internal, InvalidInput, TintypeError
+from tintype_studio.names import printable
 from tintype_tools.call import Outcome, Progress, Request, no_progress
 from tintype_tools.snapshot import NAMESPACE, as_mcp_tool, visible_tools
 from tintype_tools.spec import Effect
@@ -57,11 +59,13 @@ class McpServer(Server[Any]):
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
         """The options of ``initialize``; the SDK's transports ask for them without saying any."""
-        return super().create_initialization_options(
+        options = super().create_initialization_options(
             notification_options or NotificationOptions(True, True, True),
             experimental_capabilities,
             extensions,
         )
+        icons = [t.Icon.model_validate(icon) for icon in identity.icons()]
+        return options.model_copy(update={"icons": icons})
 
 
 def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
@@ -85,6 +89,20 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
         ctx: Context, params: t.CallToolRequestParams
     ) -> t.CallToolResult | t.InputRequiredResult:
         try:
+            answer = await answered(ctx, params)
+        except MCPError:
+            raise
+        except TintypeError as error:
+            return error_result(error)
+        except Exception:
+            log.exception("a call through MCP failed outside the dispatcher")
+            return error_result(Internal())
+        return answer
+
+    async def answered(
+        ctx: Context, params: t.CallToolRequestParams
+    ) -> t.CallToolResult | t.InputRequiredResult:
+        try:
             request = _request(ctx, params, caller_of(ctx.request))
             try:
                 if params.request_state is not None:
@@ -103,10 +121,7 @@ def build_server(runtime: Runtime, caller_of: CallerOf) -> Server[Any]:
         except TintypeError as error:
             if error.code == "unknown_tool":
                 raise MCPError(t.INVALID_PARAMS, f"{error.message} {error.fix}", error.as_dict()) from None
-            return error_result(error)
-        except Exception:
-            log.exception("a call through MCP failed outside the dispatcher")
-            return error_result(Internal())
+            raise
         if ctx.protocol_version not in identity.MODERN_VERSIONS and params.name not in reads:
             await changes.after_change(ctx)
         return success_result(outcome)
@@ -145,7 +160,7 @@ def success_result(outcome: Outcome) -> t.CallToolResult:
     There is no ``structuredContent``: several hosts show it to the model beside the text, which
     doubles the tokens.
     """
-    content: list[t.ContentBlock] = [t.TextContent(type="text", text=orjson.dumps(outcome.value).decode())]
+    content: list[t.ContentBlock] = [t.TextContent(type="text", text=_json(outcome.value))]
     content.extend(
         t.ImageContent(type="image", data=base64.b64encode(p.data).decode(), mime_type=p.mime_type)
         for p in outcome.pictures
@@ -165,9 +180,17 @@ def error_result(error: TintypeError) -> t.CallToolResult:
     shape = error.as_dict()
     return t.CallToolResult(
         is_error=True,
-        content=[t.TextContent(type="text", text=orjson.dumps({"error": shape}).decode())],
+        content=[t.TextContent(type="text", text=_json({"error": shape}))],
         _meta={f"{NAMESPACE}/error": shape},
     )
+
+
+def _json(value: Any) -> str:
+    """JSON of whatever a tool told; what has been done is told even if its text cannot be encoded."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return printable(json.dumps(value, ensure_ascii=False))
 
 
 @lru_cache(maxsize=64)

@@ -147,7 +147,7 @@ def class_state_of(connection: sa.Connection, dataset_row_id: int) -> dict[str, 
         .where(dataset_classes.c.dataset_id == dataset_row_id)
         .order_by(dataset_classes.c.position)
     ).mappings()
-    classes = [DatasetClass.from_json(row) for row in rows]
+    classes = [DatasetClass.from_json(dict(row)) for row in rows]
     declared = sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
     return class_state(classes, declared=connection.execute(declared).scalar_one())
 
@@ -302,8 +302,8 @@ def options_in_the_way(
     before: Sequence[DatasetClass],
     after: Sequence[DatasetClass],
 ) -> list[Mark]:
-    """What current annotations of a dataset's living samples choose and ``after`` has no more, or what else they
-    hold under the name of an attribute that is new.
+    """What current annotations of a dataset's living samples choose and ``after`` has no more, or what else
+    they hold under the name of an attribute that is new.
     """
     was, will_be = declared_by(before), declared_by(after)
     if was == will_be:

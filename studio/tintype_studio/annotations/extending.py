@@ -55,7 +55,7 @@ def extend_classes(
 
 
 def _extended(cls: DatasetClass, attributes: Sequence[ClassAttribute]) -> DatasetClass:
-    """The class with further attributes, and further options of those that it has, as far as there is room."""
+    """The class with further attributes, and further options of those it has, as far as there is room."""
     known = {attribute.name: attribute for attribute in cls.attributes}
     for told in attributes:
         own = known.get(told.name)

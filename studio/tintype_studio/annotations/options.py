@@ -11,7 +11,7 @@ import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,8 +21,6 @@ from tintype_studio.errors import Conflict, InvalidInput
 from tintype_studio.names import clean_text
 from tintype_studio.storage.prepared import Prepared
 from tintype_studio.storage.tables import dataset_classes
-
-_A = TypeVar("_A", bound=Annotation)
 
 MAX_ATTRIBUTES = 50
 """Attributes of one class."""
@@ -153,7 +151,7 @@ def chosen(annotation: Annotation, declared: DatasetClass) -> dict[str, str]:
     return found
 
 
-def with_options(annotation: _A, options: Mapping[str, str]) -> _A:
+def with_options(annotation: Annotation, options: Mapping[str, str]) -> Annotation:
     """The annotation with these options of attributes; what else its ``attributes`` hold stays."""
     if not options:
         return annotation

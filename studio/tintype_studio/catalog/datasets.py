@@ -423,7 +423,7 @@ def _classes_of(connection: sa.Connection, dataset_ids: list[int]) -> dict[int, 
     ).mappings()
     found: dict[int, list[DatasetClass]] = {}
     for row in rows:
-        found.setdefault(row["dataset_id"], []).append(DatasetClass.from_json(row))
+        found.setdefault(row["dataset_id"], []).append(DatasetClass.from_json(dict(row)))
     return found
 
 

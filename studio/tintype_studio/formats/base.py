@@ -39,8 +39,8 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class ExportClass:
-    """A class of the dataset; ``color`` (such as ``#ff8800``), ``type`` and ``attributes`` are passed on where
-    they fit.
+    """A class of the dataset; ``color`` (such as ``#ff8800``), ``type`` and ``attributes`` are passed on
+    where they fit.
     """
 
     name: str

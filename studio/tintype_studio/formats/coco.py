@@ -29,6 +29,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
+from tintype_studio.catalog.datasets import attributes_as_json
 from tintype_studio.formats.archive import PackedSpool
 from tintype_studio.formats.base import (
     ExportItem,

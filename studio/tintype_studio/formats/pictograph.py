@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tintype_studio.catalog.datasets import attributes_as_json
+from tintype_studio.catalog.datasets import DatasetClass
 from tintype_studio.formats.base import ExportItem, ExportWriter, folder_segments, member_path, to_json
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class PictographWriter(ExportWriter):
             "name": self.dataset_name,
             "created_at": self.archive.created_at.isoformat(),
             "classes": [
-                {"name": c.name, "color": c.color, "type": c.type}
-                | ({"attributes": attributes_as_json(c.attributes)} if c.attributes else {})
-                for c in self.classes
+                DatasetClass(c.name, c.type, c.color, c.attributes).as_json() for c in self.classes
             ],
         }
         self.archive.write_chunks(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating[Any]]
 
 SECOND = 1_000_000
-BOX_REACH, OPTION_REACH = 0.05, 0.25
+BOX_REACH, OPTION_REACH = 0.08, 0.25
 """Seconds over which boxes, and scores of options, are smoothed."""
 LEAST_SHARE = 0.2
 """Of the best category's score: what is less is not told."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.dragoneye import DragoneyeSdk
-from support.predicting import PICTURE, scenes
+from support.predicting import ON, PICTURE, scenes
 
 from tintype_studio.predictions.shapes import name_id
 
@@ -64,9 +64,11 @@ return await client.classification.predict_video(video, model, **more)
 """
 
 
-def predict_video(sdk: DragoneyeSdk, path: Path, **more: Any) -> Any:
+def predict_video(
+    sdk: DragoneyeSdk, path: Path, *, model: str = "recognize_anything/cells", **more: Any
+) -> Any:
     """What the SDK answers about a video."""
-    values = {"path": str(path), "name": path.name, "model": "recognize_anything/cells", "more": more}
+    values = {"path": str(path), "name": path.name, "model": model, "more": more}
     return sdk.run(PREDICT_VIDEO, **values)
 
 
@@ -88,6 +90,24 @@ def test_a_video(sdk: DragoneyeSdk, tmp_path: Path) -> None:
         "return await client.classification.get_video_results(task)", task=found["prediction_task_uuid"]
     )
     assert again == found
+
+
+def test_attributes(sdk: DragoneyeSdk, tmp_path: Path) -> None:
+    """One option with its score in a picture, and with its span in a video."""
+    picture = predict_image(sdk, model="recognize_anything/states@1.0.0")
+    video = predict_video(sdk, scenes(tmp_path / "a.mp4", range(4)), model="states")
+    ids = {
+        "attribute_id": name_id("red", "State"),
+        "attribute_name": "State",
+        "option_id": name_id("red", "State", "on"),
+        "option_name": "on",
+    }
+    score = pytest.approx(ON, abs=0.01)
+    by_name = {o["categories"][0]["name"]: o["categories"][0]["attributes"] for o in picture["objects"]}
+    assert by_name == {"red": [{**ids, "score": score}], "blue": []}
+    (red,) = video["objects"]
+    span = {"timestamp_start_us_inclusive": 0, "timestamp_end_us_inclusive": 3_000_000, "score": score}
+    assert red["categories"][0]["attributes"] == [{**ids, "timestamp_ranges": [span]}]
 
 
 def test_a_rate_that_nobody_says_is_one(sdk: DragoneyeSdk, tmp_path: Path) -> None:

@@ -60,12 +60,12 @@ def test_addresses_that_are_none(site: Site) -> None:
     [b"\xff\xfe", b"mimetype", b"mimetype=&file_name=x", b"mimetype=%FF%FE", b"{}", b"a=1&" * 500],
 )
 def test_bodies_that_are_no_form(site: Site, body: bytes) -> None:
-    for content_type in (
+    for kind in (
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=b",
         "text/plain",
     ):
-        headers = {"X-API-Key": site.owner, "Content-Type": content_type}
+        headers = {"X-API-Key": site.owner, "Content-Type": kind}
         answer = httpx.post(f"{site.url}/dragoneye/prediction-task/begin", content=body, headers=headers)
         assert answer.status_code == 400
         assert answer.json()["detail"]

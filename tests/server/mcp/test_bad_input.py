@@ -7,11 +7,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from mcp import Client
-from support.doors import MCP_META, Site
+from support.doors import Site
 
 from tintype_server.runtime import Runtime
 from tintype_tools.call import Outcome, Request
@@ -19,6 +20,14 @@ from tintype_tools.call import Outcome, Request
 from .conftest import ERAS, Desk
 
 VERSION = "2026-07-28"
+META: dict[str, Any] = {
+    f"io.modelcontextprotocol/{key}": value
+    for key, value in (
+        ("protocolVersion", VERSION),
+        ("clientCapabilities", {}),
+        ("clientInfo", {"name": "raw", "version": "1"}),
+    )
+}
 ACCEPT = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 INTERNALS = ("Traceback", "pydantic", "starlette", "tintype_server", 'File "', "site-packages", "Error:")
 
@@ -30,7 +39,7 @@ def http(site: Site) -> Iterator[httpx.Client]:
 
 
 def call_body(name: str = "list_datasets", **arguments: Any) -> dict[str, Any]:
-    params = {"name": name, "arguments": arguments, "_meta": MCP_META}
+    params = {"name": name, "arguments": arguments, "_meta": META}
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
 
 
@@ -59,11 +68,9 @@ def quiet(answer: httpx.Response) -> None:
         ({"MCP-Protocol-Version": "x" * 5000}, 400, None),
         ({"Accept": "text/html"}, 406, None),
         ({"Content-Type": "text/plain"}, 400, None),
-        ({"Content-Encoding": "gzip"}, 400, None),
         ({"Host": "evil.example"}, 421, None),
         ({"Origin": "https://evil.example"}, 403, None),
         ({"Origin": "null"}, 403, None),
-        ({"X-MCP-Toolsets": "nothing"}, 400, None),
     ],
 )
 def test_wrong_headers_are_refused(
@@ -195,9 +202,11 @@ def test_an_answer_may_hold_any_text(
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize("value", [{"n": float("nan")}, {"n": 1 << 70}, {"n": object()}], ids=str)
-def test_an_answer_that_is_no_json_is_an_error_of_ours_and_tells_nothing(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, value: dict[str, Any], era: str
+@pytest.mark.parametrize(
+    ("value", "told"), [({"n": float("nan")}, None), ({"n": 1 << 70}, 1 << 70), ({"n": object()}, "internal")]
+)
+def test_an_answer_that_is_hardly_json_tells_nothing_else(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, value: dict[str, Any], told: Any, era: str
 ) -> None:
     monkeypatch.setattr(Runtime, "dispatch", lambda _self, _request: Outcome("call", value))
 
@@ -205,11 +214,9 @@ def test_an_answer_that_is_no_json_is_an_error_of_ours_and_tells_nothing(
         return await client.call_tool("list_datasets", {})
 
     result = desk.ask(talk, era=era)
-    told = json.loads(result.content[0].text)
-    if result.is_error:
-        assert told["error"]["code"] == "internal"
-    else:  # NaN has no JSON; null has
-        assert told == {"n": None}
+    answer = json.loads(result.content[0].text)
+    assert (answer["error"]["code"] if result.is_error else answer["n"]) == told
+    assert result.is_error == (told == "internal")
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -232,9 +239,11 @@ def test_names_of_any_script_go_to_and_fro(desk: Desk, tmp_path: Path) -> None:
     for name in ("\U0001f6a6 \u4fe1\u53f7", "\u05e8\u05de\u05d6\u05d5\u05e8", "\u0438\u0306 e\u0301"):
 
         async def talk(client: Client, name: str = name) -> Any:
-            made = json.loads((await client.call_tool("create_dataset", {"name": name})).content[0].text)
-            uri = f"tintype://datasets/{httpx.URL('http://x').copy_with(path='/' + made['name']).raw_path.decode()[1:]}"
-            return made, (await client.read_resource(uri)).contents[0].text
+            result: Any = await client.call_tool("create_dataset", {"name": name})
+            made = json.loads(result.content[0].text)
+            uri = f"tintype://datasets/{quote(made['name'], safe='')}"
+            content: Any = (await client.read_resource(uri)).contents[0]
+            return made, content.text
 
         made, read = desk.ask(talk)
         assert json.loads(read)["name"] == made["name"]

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from support.jobs import books, turn
-from support.predicting import CELLS, PICTURE, add_cells, ask, begun
+from support.predicting import CELLS, ON, PICTURE, add_cells, ask, begun
 from support.ready_models import add_model, png, scene
 from support.videos import clip
 
@@ -18,7 +18,7 @@ from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.errors import Conflict, NotFound, TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.pool import Pool
-from tintype_studio.predictions.shapes import Observation
+from tintype_studio.predictions.shapes import Choice, Observation, ScoredRange
 from tintype_studio.predictions.task import PredictionTask, Subject, TaskStatus
 from tintype_studio.studio import Studio
 
@@ -158,6 +158,19 @@ def test_a_stored_image_and_a_file_become_tasks(
         assert task.word == "predicted"
         assert len(studio.predictions.result(owner, task).objects) == 2
         assert task.subject == subject
+
+
+def test_attributes(studio: Studio, owner: Principal, dataset: Dataset, pool: Pool) -> None:
+    add_cells(studio, owner, dataset, heads=True, version=2)
+    task = worked(studio, owner, ask(studio, owner, begun(studio, owner)), pool)
+    chosen = {
+        each.categories[0].name: each.categories[0].attributes
+        for each in studio.predictions.result(owner, task).objects
+    }
+    assert chosen == {
+        "red": [Choice("State", "on", [ScoredRange(0, 0, pytest.approx(ON, abs=0.01))])],
+        "blue": [],
+    }
 
 
 def test_names_of_models(studio: Studio, owner: Principal, dataset: Dataset) -> None:

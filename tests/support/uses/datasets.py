@@ -41,7 +41,8 @@ def use_delete_dataset(door: Door, world: World) -> None:
 
 
 def use_set_dataset_classes(door: Door, world: World) -> None:
-    classes = [{"name": "sign", "color": "#ff0000"}, {"name": "car"}]
+    colour = {"name": "colour", "options": ["red", "blue"]}
+    classes = [{"name": "sign", "color": "#ff0000", "attributes": [colour]}, {"name": "car"}]
     value = door.call("set_dataset_classes", {"dataset_name": world.dataset, "classes": classes}).value
     assert value["classes"] == classes
     with pytest.raises(Refused) as refused:
@@ -50,6 +51,10 @@ def use_set_dataset_classes(door: Door, world: World) -> None:
         )
     assert refused.value.shape["code"] == "unknown_class"
     assert "Did you mean sign?" in refused.value.shape["fix"]
+    with pytest.raises(Refused) as refused:
+        wrong = {**BOX, "name": "sign", "attributes": [{"colour": "rad"}]}
+        door.call("save_annotations", {"image_uuid": world.image["id"], "annotations": [wrong]})
+    assert refused.value.shape["code"] == "unknown_option"
 
 
 def use_upload_image(door: Door, world: World) -> None:

@@ -34,9 +34,9 @@ TOOL = ToolSpec(
     toolset="datasets",
     core=False,
     description=(
-        "Use when a dataset's classes are to be fixed, ordered, coloured, or to get attributes (such as a sign's "
-        "colour) whose options annotations choose. Replaces the whole list; afterwards annotations may use only "
-        "these names and options. Without a declared list, a dataset learns names from saves."
+        "Use when a dataset's classes are to be fixed, ordered, coloured, or to get attributes (such as a "
+        "sign's colour) whose options annotations choose. Replaces the whole list; afterwards annotations "
+        "may use only these names and options. Without a declared list, a dataset learns names from saves."
     ),
     args=SetDatasetClassesArgs,
     result=DatasetShape,

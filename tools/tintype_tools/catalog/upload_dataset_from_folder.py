@@ -96,8 +96,8 @@ TOOL = ToolSpec(
     toolset="images",
     description=(
         "Use when the user asks to upload a folder of pictures. Creates the dataset if needed, reads the "
-        "folder with its subfolders and reports what was uploaded, skipped, refused and ignored. After a "
-        "break, call it again: it carries on."
+        "folder with its subfolders and reports what was uploaded, skipped and refused. After a break, call "
+        "it again: it carries on."
     ),
     args=UploadDatasetFromFolderArgs,
     result=UploadDatasetFromFolderResult,

@@ -8,8 +8,8 @@ tells the split (``instances_train2017.json``, ``valid/_annotations.coco.json``)
 - ``segmentation`` as RLE becomes the exact outline of its pixels, holes included.
 - ``bbox`` counts where there is no segmentation.
 - ``keypoints`` become one landmark each, named as the category names them; those with visibility 0 do not.
-- ``score`` becomes the confidence; ``attributes`` are kept; those of a category, as our own export lists them,
-  are what may be chosen.
+- ``score`` becomes the confidence; ``attributes`` are kept; those of a category, as our own export lists
+  them, are what may be chosen.
 
 Ids must be unique and refer to something; an image is failed for what is wrong with its own entries.
 """

@@ -306,7 +306,9 @@ class Converted:
 
     def _look(self, left: float, top: float, right: float, bottom: float) -> None:
         width, height = self.width, self.height
-        if width is None or height is None or (left >= 0 and top >= 0 and right <= width and bottom <= height):
+        if width is None or height is None:
+            return
+        if left >= 0 and top >= 0 and right <= width and bottom <= height:
             return
         from tintype_studio.annotations.bounds import lies_beyond
 

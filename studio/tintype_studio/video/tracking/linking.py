@@ -8,6 +8,7 @@ same border of the picture.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +21,24 @@ from tintype_studio.video.tracking.looks import distances
 Floats = NDArray[np.floating[Any]]
 
 SECOND = 1_000_000
+AS_WELL = 0.6
+"""Of the fit of a link, from which two others are better than it."""
 ALIKE = 9.0
 """Distance of the mean looks up to which two tracks may be one object."""
 CLEARLY = 0.7
 """Of the distance to the likest other object that is there at the same time; what is not so near is as likely
 that one's twin.
 """
-MOST_GROWTH = 3.0
-"""Of the area, in an absence."""
+MOST_GROWTH = 1.8
+"""Of the size, in an absence."""
 NEAR, DRIFT, DRIFT_SECONDS = 1.0, 1.5, 3.0
 """Sizes from where it is expected, and sizes a second more while it may have gone on moving."""
+SURE, SURE_SECONDS = 0.75, 1.5
+"""Sizes from where it is expected, and seconds: where what comes out can hardly be anything else."""
+SAMPLES, APART = 12, 100_000
+"""Of a track, at each end, and microseconds between them."""
+WHOLE = 0.75
+"""Of the usual area: where less is seen, a part is hidden."""
 BORDER = 0.02
 """Of the picture's side: what is so near to it has left or come through it."""
 ALONG = 3.0
@@ -42,17 +51,17 @@ class Tracklet:
 
     number: int
     start_us: int
-    first_box: NDArray[np.float64]
     end_us: int = 0
-    last_box: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
-    speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-    """Of its centre at the end, pixels a second."""
     look: NDArray[np.float64] | None = None
     """The mean over its sightings."""
     count: int = 0
     """Sightings."""
     votes: dict[int, float] = field(default_factory=dict)
     """Sums of the scores, by label."""
+    first: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+    last: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    """When it was where: up to ``SAMPLES`` at its beginning and at its end, ``APART`` from one another."""
+    end_box: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
     _weight: float = 0.0
 
     @property
@@ -64,12 +73,48 @@ class Tracklet:
         self, now: int, box: NDArray[np.float64], score: float, label: int, look: Floats | None = None
     ) -> None:
         """It was seen."""
-        self.end_us, self.last_box, self.count = now, box.copy(), self.count + 1
+        self.end_us, self.end_box, self.count = now, box.copy(), self.count + 1
         self.votes[label] = self.votes.get(label, 0.0) + score
+        if len(self.first) < SAMPLES and (not self.first or now - self.first[-1][0] >= APART):
+            self.first.append((now, self.end_box))
+        if not self.last or now - self.last[-1][0] >= APART:
+            self.last.append((now, self.end_box))
         if look is not None:
             self._weight += score
             old = np.zeros(len(look)) if self.look is None else self.look
             self.look = old + score / max(self._weight, 1e-9) * (look - old)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where an object was and how fast it moved, near one end of its track. Pixels and seconds."""
+
+    at: float
+    centre: NDArray[np.float64]
+    speed: NDArray[np.float64]
+    size: float
+
+    def when(self, seconds: float) -> NDArray[np.float64]:
+        """Where it is expected at another time."""
+        return self.centre + self.speed * (seconds - self.at)
+
+
+def _way(samples: Sequence[tuple[int, NDArray[np.float64]]], *, last: bool) -> _Way:
+    """By the samples in which the whole object was seen: what goes behind something gets narrower, and the
+    middle of what is left of it slower.
+    """
+    times = np.array([at for at, _ in samples]) / SECOND
+    boxes = np.stack([box for _, box in samples])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    whole = np.flatnonzero(areas >= WHOLE * np.quantile(areas, 0.75))
+    times, boxes, areas = times[whole], boxes[whole], areas[whole]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    end = -1 if last else 0
+    speed = np.zeros(2)
+    if len(times) > 1:
+        away = times - times.mean()
+        speed = (away[:, None] * centres).sum(axis=0) / (away**2).sum()
+    return _Way(float(times[end]), centres[end], speed, float(max(areas.mean(), 1.0)) ** 0.5)
 
 
 def linked(tracklets: Sequence[Tracklet], size: tuple[int, int], absent_seconds: float) -> dict[int, int]:
@@ -98,6 +143,7 @@ def linked(tracklets: Sequence[Tracklet], size: tuple[int, int], absent_seconds:
             fit = _fit(old, ordered[at], size, limit)
             if fit > 0:
                 candidates.append((fit, place, at))
+    candidates = _direct(candidates)
     candidates.sort(key=lambda each: (-each[0], each[1], each[2]))
     follower: dict[int, int] = {}
     before: dict[int, int] = {}
@@ -111,6 +157,23 @@ def linked(tracklets: Sequence[Tracklet], size: tuple[int, int], absent_seconds:
     return first
 
 
+def _direct(candidates: list[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
+    """Without those from one track to a third that is as well come to by way of a second."""
+    fits = {(place, at): fit for fit, place, at in candidates}
+    following: dict[int, list[int]] = {}
+    for place, at in fits:
+        following.setdefault(place, []).append(at)
+    return [
+        (fit, place, at)
+        for fit, place, at in candidates
+        if not any(
+            min(fits[place, by], fits.get((by, at), 0.0)) >= AS_WELL * fit
+            for by in following[place]
+            if by != at
+        )
+    ]
+
+
 def _limit(old: Tracklet, beside: Sequence[Tracklet]) -> float:
     """How far a look may be from that of ``old`` to be its own."""
     looks = [each.look for each in beside if each.look is not None]
@@ -122,32 +185,41 @@ def _limit(old: Tracklet, beside: Sequence[Tracklet]) -> float:
 def _fit(old: Tracklet, new: Tracklet, size: tuple[int, int], limit: float) -> float:
     """How likely ``new`` is ``old`` come back; 0 for no."""
     gap = (new.start_us - old.end_us) / SECOND
-    one, two = old.last_box, new.first_box
-    area, other = (float(np.prod(box[2:] - box[:2])) for box in (one, two))
-    scale = max(area, other, 1.0) ** 0.5
-    sides = _borders(one, size) & _borders(two, size)
-    # At a border only a part is seen, of one size as it leaves and another as it comes.
-    if not sides and max(area, other) > MOST_GROWTH * min(area, other):
-        return 0.0
-    centre, found = (one[:2] + one[2:]) / 2, (two[:2] + two[2:]) / 2
-    moving = min(gap, DRIFT_SECONDS)
-    reach = (NEAR + DRIFT * moving) * scale
-    away = min(
-        float(np.linalg.norm(found - centre)),
-        float(np.linalg.norm(found - centre - old.speed * moving)),
+    before = _way(
+        [each for each in old.last if each[0] < old.end_us] + [(old.end_us, old.end_box)], last=True
     )
-    place = max(0.0, 1 - away / reach)
+    after = _way(new.first, last=False)
+    ratio = before.size / after.size
+    sides = _borders(old.end_box, size) & _borders(new.first[0][1], size)
+    # At a border only a part is seen, of one size as it leaves and another as it comes.
+    if not sides and max(ratio, 1 / ratio) > MOST_GROWTH:
+        return 0.0
+    scale = max(before.size, after.size)
+    between = after.at - before.at
+    moving = min(max(between, 0.0), DRIFT_SECONDS)
+    expected = (
+        before.centre,
+        before.when(before.at + moving),
+        # As fast as it is later, which is known better where it was seen for a short time before.
+        before.centre + after.speed * moving,
+        before.centre + (before.speed + after.speed) / 2 * moving,
+    )
+    away = min(float(np.linalg.norm(after.centre - each)) for each in expected)
+    place = max(0.0, 1 - away / ((NEAR + DRIFT * moving) * scale))
     for side in sides:
         along = 1 - side % 2
-        place = max(place, 1 - abs(float(found[along] - centre[along])) / (ALONG * scale))
+        place = max(place, 1 - abs(float(after.centre[along] - before.centre[along])) / (ALONG * scale))
     if place <= 0:
         return 0.0
     if old.look is None or new.look is None:
         return place if gap <= DRIFT_SECONDS else 0.0
     apart = float(distances(old.look[None], new.look[None])[0, 0])
     if apart > limit:
-        return 0.0
-    return (1 - apart / (ALIKE + 1)) * (0.5 + place / 2)
+        # Beside its twin only its way tells which one it is.
+        wrong = float(np.linalg.norm(after.centre - before.when(after.at)))
+        if apart > ALIKE or gap > SURE_SECONDS or wrong > SURE * scale:
+            return 0.0
+    return float((1 - apart / (ALIKE + 1)) * (0.5 + place / 2))
 
 
 def _borders(box: NDArray[np.float64], size: tuple[int, int]) -> set[int]:

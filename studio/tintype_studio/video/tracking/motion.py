@@ -64,6 +64,10 @@ class Motion:
         self._both += seconds * self._speed + noise * seconds**2 / 2
         self._speed += noise * seconds
 
+    def calm(self, rows: NDArray[np.integer]) -> None:
+        """These objects were not seen; what got narrower as it went behind something does not go on so."""
+        self.mean[rows, 2:, 1] = 0.0
+
     def correct(self, rows: NDArray[np.integer], corners: Floats) -> None:
         """These objects were seen, where ``corners`` tells."""
         boxes = centred(corners)

@@ -115,6 +115,7 @@ class TwoStageTracker:
             ids[found] = self._tracks.ids[rows]
             free[rows] = False
             self._seen(rows, found, boxes, scores, kinds, looks)
+        self._motion.calm(np.flatnonzero(free))
         self._begin(np.flatnonzero(sure & (ids == 0)), ids, boxes, scores, kinds, looks)
         return ids
 
@@ -195,7 +196,6 @@ class TwoStageTracker:
             tracklet = self._tracklets[int(tracks.ids[row])]
             look = None if looks is None else looks[detection]
             tracklet.see(now, boxes[detection], float(scores[detection]), int(labels[detection]), look)
-            tracklet.speed = self._motion.mean[row, :2, 1].copy()
             tracks.labels[row] = tracklet.label
 
     def _begin(
@@ -222,6 +222,6 @@ class TwoStageTracker:
             np.concatenate([tracks.looks, mine]),
         )
         for number, detection in zip(numbers.tolist(), found.tolist(), strict=True):
-            tracklet = self._tracklets[number] = Tracklet(number, now, boxes[detection].copy())
+            tracklet = self._tracklets[number] = Tracklet(number, now)
             look = None if looks is None else looks[detection]
             tracklet.see(now, boxes[detection], float(scores[detection]), int(labels[detection]), look)

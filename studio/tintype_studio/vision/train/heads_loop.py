@@ -21,7 +21,7 @@ from tintype_studio.vision.train.loop import LARGEST_NORM, cores, device_of
 from tintype_studio.vision.train.nets.object_options import ObjectOptions
 from tintype_studio.vision.train.patches import Patches
 from tintype_studio.vision.train.prepared import PreparedData
-from tintype_studio.vision.train.schedule import rate
+from tintype_studio.vision.train.schedule import Clock, rate
 from tintype_studio.vision.train.session import Order, Prepared
 
 LEAST_SHOWN, MOST_SHOWN = 512, 8192
@@ -30,12 +30,14 @@ LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.05
 SHIFT, SCALE = 0.08, (0.88, 1.14)
 """How far a box is moved, in shares of its sides, and how much it grows: detectors are no nearer."""
 CONTRAST, BRIGHTNESS = (0.75, 1.3), 20.0
-"""Largest change of a picture; never of its hue, because that may be what an attribute is about. Nor is one
-ever mirrored: so may left and right.
+TINT, NOISE = 0.15, 12.0
+"""Largest change of a picture: of each of its colours by that share, and of a pixel by its spread. One colour
+never becomes another, because that may be what an attribute is about. Nor is a picture ever mirrored: so may
+left and right.
 """
 PERFECT, ENOUGH = 0.999, 3
 """Epochs of such an accuracy, after which nothing is left to learn."""
-PATIENCE = 6
+PATIENCE = 10
 """Epochs without a better one."""
 
 
@@ -77,14 +79,14 @@ class HeadsLoop:
             lr=LEARNING_RATE,
             weight_decay=WEIGHT_DECAY,
         )
-        self.number, self.since_best, self.perfect = 0, 0, 0
+        self.number, self.since_best, self.perfect, self.spent = 0, 0, 0, 0.0
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
         if kept is not None:
             self.module.load_state_dict(kept["module"])
             self.optimizer.load_state_dict(kept["optimizer"])
-            self.number, self.since_best, self.perfect = kept["number"], kept["since_best"], kept["perfect"]
-            self.metrics, self.best = kept["metrics"], kept["best"]
+            for name in _PLAIN:
+                setattr(self, name, kept[name])
 
     def state(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
@@ -92,11 +94,7 @@ class HeadsLoop:
             "signature": self.signature.as_json(),
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "number": self.number,
-            "since_best": self.since_best,
-            "perfect": self.perfect,
-            "metrics": self.metrics,
-            "best": self.best,
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
     @property
@@ -108,6 +106,9 @@ class HeadsLoop:
         """The steps of an epoch; returns whether time ran out."""
         started = time.perf_counter()
         seed = self.order.config.seed
+        # By the clock the learning rate would depend on how busy the machine is.
+        horizon = math.inf if self.order.config.deterministic else seconds_left
+        clock = Clock(EPOCHS, number, self.spent, horizon)
         torch.manual_seed(seed * 1_000_003 + number)
         rng = np.random.default_rng((seed, number))
         rounds = max(1, -(-LEAST_SHOWN // len(self._train)))
@@ -115,31 +116,27 @@ class HeadsLoop:
         self.module.train()
         total, steps, out_of_time = 0.0, 0, False
         for place in range(0, len(order), batch_size):
-            if steps and time.perf_counter() - started > seconds_left:
+            seconds = time.perf_counter() - started
+            if steps and seconds > seconds_left:
                 out_of_time = True
                 break
             # Of batches of one size: a single crop has no spread that could be normalised.
             chosen = [int(order[(place + k) % len(order)]) for k in range(min(batch_size, len(order)))]
-            factor = rate((number - 1 + place / len(order)) / EPOCHS)
+            factor = rate(clock.progress(place / len(order), seconds))
             for group in self.optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * factor
             loss = self._step(chosen, rng)
             if math.isfinite(loss):
                 total, steps = total + loss, steps + 1
         self.number = number
+        self.spent += time.perf_counter() - started
         self.metrics = {"train_loss": total / max(steps, 1)}
         return out_of_time
 
     def _step(self, chosen: list[int], rng: np.random.Generator) -> float:
         crops = np.stack([_moved(self.patches, index, rng) for index in chosen])
-        images = _pixels(crops, self.device)
-        contrast = rng.uniform(*CONTRAST, (len(chosen), 1, 1, 1))
-        bright = rng.uniform(-BRIGHTNESS, BRIGHTNESS, (len(chosen), 1, 1, 1))
-        mean = images.mean((1, 2, 3), keepdim=True)
-        by = torch.from_numpy(contrast.astype(np.float32)).to(self.device)
-        plus = torch.from_numpy(bright.astype(np.float32)).to(self.device)
-        images = ((images - mean) * by + mean + plus).clamp(0, 255)
-        logits = self.module(images)
+        images = _changed(torch.from_numpy(crops).to(self.device).float(), rng)
+        logits = self.module(images.permute(0, 3, 1, 2))
         loss = self._loss(logits, chosen, weighted=True)
         value = float(loss.detach())
         self.optimizer.zero_grad(set_to_none=True)
@@ -193,6 +190,10 @@ class HeadsLoop:
         return better
 
 
+_PLAIN = ("number", "since_best", "perfect", "spent", "metrics", "best")
+"""Attributes that a checkpoint keeps as they are."""
+
+
 def _balanced(targets: NDArray[np.int64], options: int) -> torch.Tensor:
     """Weights of the options: rare ones count more, by the root of how rare they are."""
     counts = np.bincount(targets[targets >= 0], minlength=options).clip(min=1)
@@ -209,6 +210,20 @@ def _moved(patches: Patches, index: int, rng: np.random.Generator) -> NDArray[np
     x, y = (left + right) / 2 + across, (top + bottom) / 2 + down
     box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
     return crop_of(patches.pixels(index), box, SIZE)
+
+
+def _changed(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Pictures ``[N, S, S, 3]`` in other light and by another camera: that was measured to teach the most."""
+    one = (len(images), 1, 1, 1)
+
+    def drawn(low: float, high: float, shape: tuple[int, ...] = one) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32)).to(images.device)
+
+    mean = images.mean((1, 2, 3), keepdim=True)
+    noise = torch.randn(images.shape, device=images.device)
+    changed = (images - mean) * drawn(*CONTRAST) + mean + drawn(-BRIGHTNESS, BRIGHTNESS)
+    changed = changed * drawn(1 - TINT, 1 + TINT, (len(images), 1, 1, 3))
+    return (changed + noise * drawn(0, NOISE)).clamp(0, 255)
 
 
 def _pixels(crops: NDArray[np.uint8], device: torch.device) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """How attribute heads are trained, as the job must know it before there is anything to train."""
 
-EPOCHS = 20
+EPOCHS = 30
 """At most; each is an item of the job."""
 BATCH = 64
 """Crops at a time; halves when memory runs out."""

@@ -1,0 +1,132 @@
+"""Every block of code in the README and the documentation runs, or is compared with what it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from judges import judge
+from support.doc_blocks import PAGES, ROOT, Block, Place, blocks_of, name_of, open_place
+from support.doc_data import check_excerpt, check_json, check_text, check_yaml
+from support.doc_shell import run_shell
+
+from tintype_server import create_toolkit
+
+ELSEWHERE = {
+    ("README.md", "python"): "server/test_readme.py",
+    ("README.md", "json"): "server/test_readme.py",
+    ("docs/agents.md", "python"): "agents/test_docs.py",
+    ("docs/dragoneye.md", "python"): "sdk/dragoneye",  # needs the SDK's own environment
+}
+"""Blocks that another test runs: nothing runs twice."""
+EXCERPTS = {"docs/jobs.md": "shows the form of a kind of jobs, with gaps that an author fills"}
+"""Pages whose Python is no whole program, and why."""
+DATA = {"json": check_json, "yaml": check_yaml, "text": check_text}
+SITE = {"{toctree}"}
+"""What the site's generator reads; the strict build judges it."""
+MODEL = Path(__file__).parent / "judges" / "clients" / "ai_model.mjs"
+WITH_BLOCKS = [page for page in PAGES if blocks_of(page)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with open_place(tmp_path_factory.mktemp("docs")) as opened:
+        yield opened
+        end_trainings(opened)
+
+
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
+def test_the_code_of_the_page_runs(page: Path, place: Place) -> None:
+    place.begin_page()
+    for block in blocks_of(page):
+        if (block.page, block.language) in ELSEWHERE or block.language in SITE:
+            continue
+        print(block.place)  # pytest shows how far it came
+        run_block(block, place)
+
+
+def run_block(block: Block, place: Place) -> None:
+    if block.language in DATA:
+        DATA[block.language](block)
+    elif block.language == "bash":
+        print(run_shell(block, place))
+    elif block.language == "python" and block.page in EXCERPTS:
+        check_excerpt(block)
+    elif block.language == "python":
+        print(in_langchain(block, place) if "langchain" in block.code else place.run_python(block))
+    elif block.language == "js":
+        run_js(block, place)
+    else:
+        raise AssertionError(f"{block.place}: nothing here knows how to check {block.language!r}")
+
+
+def in_langchain(block: Block, place: Place) -> str:
+    """LangChain has an environment of its own, with an MCP client that is not ours."""
+    script = place.folder / "block.py"
+    script.write_text(place.filled(block.code))
+    done = subprocess.run(
+        [judge.langchain(), script], env=place.environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, f"{block.place}\n{done.stderr}"
+    return done.stdout
+
+
+def run_js(block: Block, place: Place) -> None:
+    """With a model of ours in place of the provider's: it lists the datasets, then repeats what it heard."""
+    at = judge.ai_sdk()
+    script = at / f"block-{os.getpid()}.mjs"
+    variables = f"Object.assign(process.env, {json.dumps(place.variables)});"
+    script.write_text(f"{MODEL.read_text()}\n{variables}\n{place.filled(block.code)}")
+    try:
+        done = judge.run_node(script, place=at, timeout=60)
+    finally:
+        script.unlink()
+    assert done.returncode == 0, f"{block.place}\n{done.stderr}"
+    assert "road-signs" in done.stdout, done.stdout
+
+
+def end_trainings(place: Place) -> None:
+    """The recipe's training goes on after its program, but not after the tests."""
+    with chdir(place.folder), create_toolkit(home=place.home, confirm=lambda _: True) as toolkit:
+        for run in toolkit.dispatch("list_training_runs")["training_runs"]:
+            if run["status"] in {"queued", "running"}:
+                toolkit.dispatch("cancel_training", {"run_id": run["id"]})
+
+
+def test_what_is_run_elsewhere_is_run_there() -> None:
+    for (page, language), test in ELSEWHERE.items():
+        assert (ROOT / "tests" / test).exists()
+        assert any(block.language == language for block in blocks_of(ROOT / page))
+    for page in EXCERPTS:
+        assert any(block.language == "python" for block in blocks_of(ROOT / page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_code_hides_in_an_indented_block(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    paragraphs = [part for part in re.split(r"\n\s*\n", text) if part.strip("\n")]
+    assert [part for part in paragraphs if part.strip("\n").startswith("    ")] == []
+
+
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    """Broken links and anchors, and pages that no menu has, are errors; nothing comes from elsewhere."""
+    if find_spec("sphinx") is None:
+        pytest.skip("the extra `docs` is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-nWq", "--keep-going", "docs", tmp_path / "site"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    home = (tmp_path / "site" / "index.html").read_text()
+    assert re.findall(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)[^"]*"', home) == []
+    assert "decisions/0001-dispatcher.html" in (tmp_path / "site" / "decisions" / "README.html").read_text()
