@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("onnx")
 
 from support.jobs import books, turn
 from support.pictures import jpeg
 from support.predicted import SECOND, car, of_picture, of_video, recorded
-from support.predicting import PICTURE, add_cells, begun
+from support.predicting import PICTURE, add_cells, begun, scenes
 from support.videos import clip
 
 from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
 from tintype_studio import clock
+from tintype_studio.annotations.geometry import BBoxAnnotation
 from tintype_studio.errors import Conflict, InvalidInput, NotFound, TintypeError, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
@@ -43,7 +47,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 @pytest.fixture(scope="module")
 def cells(runtime: Runtime) -> Model:
     owner = runtime.studio.keys.authenticate(runtime.local_api_key())
-    return add_cells(runtime.studio, owner, runtime.studio.datasets.create(owner, name="board"))
+    return add_cells(runtime.studio, owner, runtime.studio.datasets.create(owner, name="board"), heads=True)
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +322,42 @@ def test_saved_predictions_are_drafts_until_they_are_taken_back(
     assert (accepted["annotations"], accepted["left"]) == (5, 0)
     annotations = call(runtime, "get_annotations", image_uuid=listed[0]["id"]).value["annotations"]
     assert {"track": f"{drive.id}/1"} in annotations[0]["attributes"]
+
+
+def test_from_a_turned_video_to_drafts_on_its_frames(
+    runtime: Runtime, owner: Principal, cells: Model, pool: Pool, tmp_path: Path
+) -> None:
+    """Uneven times, a phone's rotation, and a cell that changes place, colour and class at 2 s."""
+    times = [0.0, 0.2, 0.9, 1.1, 1.5, 2.0, 2.3, 2.4, 3.1, 3.5]
+    film = scenes(tmp_path / "phone.mp4", times, rotation=90, until=2.0)
+    call(runtime, "create_dataset", name="phone")
+    balance, _ = books(runtime.studio, owner)
+    ask = {"model": "cells", "local_path": str(film), "frames_per_second": 2, "wait_seconds": 0}
+    task_id = call(runtime, "predict_video", **ask).value["task"]["prediction_task_uuid"]
+    task = runtime.studio.predictions.get(owner, task_id)
+    turn(runtime.studio, runtime.studio.jobs.get(owner, task.job_id or ""), pool)
+    assert books(runtime.studio, owner) == (balance - 10, 0)
+    found = {each["categories"][0]["name"]: each for each in results(runtime, task)["objects"]}
+    assert set(found) == {"red", "blue"}
+    (state,) = found["red"]["categories"][0]["attributes"]
+    assert (state["attribute_name"], state["option_name"]) == ("State", "on")
+    save = {"prediction_task_uuid": task_id, "dataset_name": "phone", "wait_seconds": 0}
+    job = runtime.studio.jobs.get(owner, call(runtime, "save_predictions", **save).value["job"]["job_id"])
+    turn(runtime.studio, job, pool)
+    images = call(runtime, "list_dataset_files", dataset_name="phone").value["images"]
+    looked_at = results(runtime, task)["frame_timestamps_microseconds"]
+    assert len(images) == len(looked_at), "one of the two is in every frame"
+    for image in images:
+        sample = runtime.studio.samples.get(owner, image["id"])
+        pixels = np.asarray(Image.open(BytesIO(runtime.studio.samples.image_bytes(sample)))).astype(int)
+        (draft,) = runtime.studio.documents.get(owner, sample.id)[1]
+        assert isinstance(draft, BBoxAnnotation)
+        own = 0 if draft.name == "red" else 2
+        rows, columns = np.nonzero(pixels[..., own] - pixels[..., 1] > 80)
+        box = draft.bounding_box
+        seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert (box.x, box.y, box.x + box.w, box.y + box.h) == pytest.approx(seen, abs=3)
+        assert ({"State": "on"} in draft.attributes) is (draft.name == "red")
 
 
 def test_what_is_stored_comes_back_as_it_was() -> None:

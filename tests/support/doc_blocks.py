@@ -24,7 +24,13 @@ from support.ready_models import add_model, png, scene
 
 from tintype_server.runtime import Runtime
 from tintype_server.settings import Settings
-from tintype_studio.annotations.geometry import BBoxAnnotation, BoundingBox
+from tintype_studio.annotations.geometry import (
+    BBoxAnnotation,
+    BoundingBox,
+    Point,
+    PolygonAnnotation,
+    PolygonGeometry,
+)
 from tintype_studio.identity.bootstrap import saved_api_key
 from tintype_studio.vision.tasks import Signature, Task
 
@@ -34,6 +40,7 @@ ADDRESS = "http://127.0.0.1:8750"
 """Where the pages say that the server is."""
 SIGNS = Signature(Task.DETECTION, "yolox", ("stop", "yield"), 64, nms_iou=0.5)
 DATASET = "road-signs"
+SQUARE = PolygonGeometry(paths=[[Point(x=x, y=y) for x, y in ((0, 0), (16, 0), (16, 16), (0, 16))]])
 FENCE = re.compile(r"^```(?P<language>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -189,11 +196,11 @@ def _fill(runtime: Runtime) -> dict[str, str]:
 
 
 def _signs(runtime: Runtime) -> dict[str, str]:
-    """``road-signs``: six labelled pictures, one that is dark and not labelled, and a model."""
+    """``road-signs``: six labelled pictures, two that are not, one of them dark, and a model."""
     studio = runtime.studio
     principal = studio.keys.authenticate(runtime.local_api_key())
     dataset = studio.datasets.create(principal, name=DATASET)
-    image = ""
+    image = outlined = ""
     for number in range(6):
         picture = png(scene(64, 64, (number % 4, 0, "red"), (3 - number % 4, 2, "blue")))
         added = studio.ingest.add_image(principal, dataset, data=picture, filename=f"sign-{number}.png")
@@ -207,6 +214,18 @@ def _signs(runtime: Runtime) -> dict[str, str]:
             ],
         )
         image = added.id
+        outlined = added.id if number == 0 else outlined
+    studio.documents.save(
+        principal,
+        outlined,
+        [
+            PolygonAnnotation(id="outline", name="stop", polygon=SQUARE),
+            BBoxAnnotation(id="box", name="yield", bounding_box=BoundingBox(x=48, y=32, w=16, h=16)),
+        ],
+    )
+    studio.ingest.add_image(
+        principal, dataset, data=png(scene(64, 64, (2, 1, "red"))), filename="unlabelled.png"
+    )
     dark = png(scene(64, 64, (1, 2, "red")) // 6)
     studio.ingest.add_image(principal, dataset, data=dark, filename="night.png")
     model = add_model(studio, principal, dataset, SIGNS, blob_detector(SIGNS), name="signs")

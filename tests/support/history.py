@@ -36,7 +36,8 @@ STATE = """
     WHERE d.deleted_at IS NULL ORDER BY d.id, s.id
 """
 CLASSES = """
-    SELECT d.uuid, c.name, c.type, c.color, c.attributes FROM datasets d JOIN dataset_classes c ON c.dataset_id = d.id
+    SELECT d.uuid, c.name, c.type, c.color, c.attributes
+    FROM datasets d JOIN dataset_classes c ON c.dataset_id = d.id
     WHERE d.deleted_at IS NULL ORDER BY d.id, c.position, c.id
 """
 

@@ -56,7 +56,7 @@ def initialize_result(requested_version: Any) -> dict[str, Any]:
 
 
 def server_info() -> dict[str, Any]:
-    """What a handshake says of this server. Other answers of the newer revision carry it without the icons."""
+    """What a handshake says of this server. Later answers of the newer revision carry it without icons."""
     return {"name": NAME, "title": TITLE, "version": server_version(), "icons": icons()}
 
 

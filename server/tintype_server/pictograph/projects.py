@@ -41,14 +41,27 @@ AnnotationType = Annotated[
 ]
 
 
+class ProjectAttribute(WireBody):
+    """An attribute of the objects of a class, and what it can be."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    options: list[str]
+
+
 class ProjectClass(WireBody):
-    """A class. Keys that are not named here are left out of what is kept."""
+    """A class. Keys that are not named here are left out of what is kept.
+
+    ``attributes`` is an extension; a class that is sent without keeps those that it has.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     name: str
     type: AnnotationType | None = None
     color: Annotated[str, BeforeValidator(_hex_color, json_schema_input_type=str)] | None = None
+    attributes: list[ProjectAttribute] | None = None
 
 
 class NewProject(WireBody):

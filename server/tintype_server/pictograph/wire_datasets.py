@@ -15,12 +15,20 @@ THUMBNAIL = 256
 """Longest side of a linked thumbnail, in pixels."""
 
 
+class ClassAttribute(Wire):
+    """An attribute of the objects of a class; an annotation chooses one of the options."""
+
+    name: str
+    options: list[str]
+
+
 class ClassLabel(Wire):
-    """A class label; ``color`` as ``#rrggbb``."""
+    """A class label; ``color`` as ``#rrggbb``. ``attributes`` is an extension, there only if it has any."""
 
     name: str
     type: str | None
     color: str | None
+    attributes: list[ClassAttribute] | None = None
 
 
 class DatasetImage(Wire):
@@ -122,7 +130,10 @@ def _common(found: dict[str, Any]) -> dict[str, Any]:
         "completed_image_count": found["completed_image_count"],
         "total_size": found["total_size"],
         "archived_images": found.get("archived_images", 0),
-        "classes": [
-            {"name": c["name"], "type": c.get("type"), "color": c.get("color")} for c in found["classes"]
-        ],
+        "classes": [_class(each) for each in found["classes"]],
     }
+
+
+def _class(found: dict[str, Any]) -> dict[str, Any]:
+    shape = {"name": found["name"], "type": found.get("type"), "color": found.get("color")}
+    return shape | ({"attributes": found["attributes"]} if found.get("attributes") else {})

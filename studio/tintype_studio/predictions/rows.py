@@ -170,7 +170,7 @@ class TaskRows:
             swept += len(rows)
         return swept
 
-    def _expired(self) -> Sequence[sa.Row[Any]]:
+    def _expired(self) -> Sequence[Any]:
         query = (
             sa.select(prediction_tasks.c.id, prediction_tasks.c.result_sha256)
             .outerjoin(jobs, jobs.c.id == prediction_tasks.c.job_id)

@@ -26,6 +26,14 @@ REFUSED: Refusals = [
     ("delete_dataset", "dataset_not_found", lambda w: {"name": "x"}),
     ("delete_image", "image_not_found", lambda w: {"image_uuid": "x"}),
     ("set_dataset_classes", "class_in_use", lambda w: {"dataset_name": "signs", "classes": [{"name": "b"}]}),
+    (
+        "set_dataset_classes",
+        "reserved_attribute",
+        lambda w: {
+            "dataset_name": "signs",
+            "classes": [{"name": "sign", "attributes": [{"name": "track", "options": ["a", "b"]}]}],
+        },
+    ),
     ("upload_dataset_from_folder", "folder_not_found", lambda w: {"dataset_name": "d", "folder": "/no/such"}),
     (
         "upload_dataset_from_folder",

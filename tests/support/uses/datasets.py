@@ -51,8 +51,8 @@ def use_set_dataset_classes(door: Door, world: World) -> None:
         )
     assert refused.value.shape["code"] == "unknown_class"
     assert "Did you mean sign?" in refused.value.shape["fix"]
+    wrong = {**BOX, "name": "sign", "attributes": [{"colour": "rad"}]}
     with pytest.raises(Refused) as refused:
-        wrong = {**BOX, "name": "sign", "attributes": [{"colour": "rad"}]}
         door.call("save_annotations", {"image_uuid": world.image["id"], "annotations": [wrong]})
     assert refused.value.shape["code"] == "unknown_option"
 

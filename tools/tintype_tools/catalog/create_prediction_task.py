@@ -100,8 +100,8 @@ TOOL = ToolSpec(
     toolset=TOOLSET,
     core=False,
     description=(
-        "Use when a picture or video that is not on the server's disk shall be predicted: gives a task and a "
-        "link for its bytes (50 MiB, 10 GiB). Then call predict_image or predict_video with the "
+        "Use when a file to predict is yours, not the server's: gives a task and an address that takes its "
+        "bytes (images to 50 MiB, videos to 10 GiB). Then call predict_image or predict_video with the "
         "prediction_task_uuid. Free; forgotten after some days."
     ),
     args=CreatePredictionTaskArgs,

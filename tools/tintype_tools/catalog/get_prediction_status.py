@@ -39,7 +39,7 @@ TOOL = ToolSpec(
     toolset=TOOLSET,
     core=False,
     description=(
-        "Use when a prediction task goes on: whether it waits for its file, is queued, processed, predicted, "
+        "Use when you ask whether a prediction is done: waits for its file, queued, processed, predicted, "
         "or failed and why. With wait_seconds it waits for the end; cancel_job with its job_id stops it."
     ),
     args=GetPredictionStatusArgs,

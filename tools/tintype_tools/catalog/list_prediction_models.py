@@ -100,8 +100,8 @@ TOOL = ToolSpec(
     toolset=TOOLSET,
     core=False,
     description=(
-        "Use when you need a model's name for predict_image or predict_video: trained models with their "
-        "classes and attributes, and built-in engines, ready or what they lack."
+        "Use when you need to know what to write as the model for predict_image or predict_video: trained "
+        "ones with classes and attributes, built-in engines, and what those lack."
     ),
     args=ListPredictionModelsArgs,
     result=ListPredictionModelsResult,

@@ -191,9 +191,9 @@ TOOL = ToolSpec(
     category=Category.MODELS,
     toolset="models",
     description=(
-        "Use when you want to see what a model finds in one image, a dataset's or any file: objects with "
-        "box, outline, categories and attributes, and the picture with them drawn. It saves nothing; "
-        "save_predictions does. 1 credit per answer with objects."
+        "Use when you want to try a model or classifier on one image or photo and see what it finds: "
+        "objects with box, outline, categories, attributes, all drawn. It saves nothing; save_predictions "
+        "does. 1 credit per answer with objects."
     ),
     args=PredictImageArgs,
     result=PredictImageResult,

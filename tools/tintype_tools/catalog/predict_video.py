@@ -125,9 +125,9 @@ TOOL = ToolSpec(
     toolset=TOOLSET,
     core=False,
     description=(
-        "Use when you want every object of a video, followed over time: when it was there, its boxes, "
-        "categories, and attributes that may change. A job of 10 credits per begun minute. Then "
-        "get_prediction_results for all boxes, preview_prediction, save_predictions."
+        "Use when you want to run a model on a video and follow or track every object through it: when it "
+        "was there, its boxes, categories, and attributes that change. A job of 10 credits per begun "
+        "minute. Then get_prediction_results for all boxes, preview_prediction, save_predictions."
     ),
     args=PredictVideoArgs,
     result=PredictVideoResult,

@@ -231,9 +231,8 @@ TOOL = ToolSpec(
     toolset=TOOLSET,
     core=False,
     description=(
-        "Use when you want to see a prediction: the picture with boxes and attributes drawn; of a video, "
-        "frames on one sheet with every object numbered in its colour, or a clip of up to 10 seconds as an "
-        "MP4 link."
+        "Use when you want to look at a prediction: boxes and attributes drawn on its image; for a video "
+        "one sheet of numbered tracks, or a clip of up to 10 seconds as an MP4 link."
     ),
     args=PreviewPredictionArgs,
     result=PreviewPredictionResult,

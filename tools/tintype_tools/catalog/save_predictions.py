@@ -134,9 +134,9 @@ TOOL = ToolSpec(
     toolset=TOOLSET,
     core=False,
     description=(
-        "Use when a prediction is to become annotations: adds the picture, or the video's looked-at frames, "
-        "to a dataset, with drafts. Those of one object carry the same track; options come along. A free "
-        "job. Then accept_annotations or reject_annotations."
+        "Use when what a prediction found should become annotations: adds its image, or the frames of its "
+        "video, to a dataset as drafts to correct. Boxes of one object carry the same track; options come "
+        "along. A free job. Then accept_annotations or reject_annotations."
     ),
     args=SavePredictionsArgs,
     result=SavePredictionsResult,
