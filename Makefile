@@ -15,9 +15,11 @@ demo: ## the main job, end to end
 	$(PY) -m tintype_server demo
 bench: sdk ## short form of every benchmark
 	for b in benchmarks/bench_*.py; do $(PY) $$b --quick || exit 1; done
+docs: ## the documentation as a site, in docs/_build (needs the extra `docs`)
+	$(PY) -m sphinx -nWq --keep-going docs docs/_build
 ci: ## what CI runs
 	bash .ci/run
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-.PHONY: install check test sdk registry demo bench ci help
+.PHONY: install check test sdk registry demo bench docs ci help

@@ -3,10 +3,11 @@
     python benchmarks/bench_video_predict.py [--quick] [--seconds N] [--minutes N]
 
 A clip of 1920 x 1080 at 30 frames per second is made (H.264, a key frame each second), in which coloured
-squares move, and is looked at 30, 5 and 1 times a second. ``decode``: the wanted frames are decoded and turned
-into pictures, nothing else. ``detector``: the same pictures, ready in memory, are given to the model eight at
-a time, on as many threads as there are cores. ``whole``: everything, as a job does it: in a child process,
-with the boxes' looks, packed, then followed and put together. ``speed`` is (decode + detector) / whole.
+squares move, and is looked at 30, 5 and 1 times a second. ``decode``: the wanted frames are decoded and
+turned into pictures, nothing else. ``detector``: the same pictures, ready in memory, are given to the model
+eight at a time, on as many threads as there are cores. ``whole``: everything, as a job does it: in a child
+process, with the boxes' looks, packed, then followed and put together. ``speed`` is (decode + detector) /
+whole.
 
 The model is a graph made here, of a network with as many multiplications as a small detector, that finds the
 squares. Best of three rounds, by turns.
@@ -49,7 +50,7 @@ SIZE, CELLS = 320, 16
 RATES = (30, 5, 1)
 ROUNDS = 3
 SQUARE = 120
-MEMORY_FPS = 5
+MEMORY_FPS = 1
 MOST_IN_MEMORY = 64
 """Pictures that the detector is measured with; more would not fit."""
 DETECT = "tintype_studio.predictions.detecting:detect"

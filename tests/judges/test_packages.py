@@ -191,6 +191,9 @@ def test_the_bundle_needs_what_the_package_needs(bundle: Path, cli: Cli, tmp_pat
         top = ROOT / floor
         wanted = {f"src/{path.relative_to(top).as_posix()}" for path in top.rglob("*.py")}
         assert wanted <= have
+    assert {
+        f"src/tintype_server/mcp/views/{name}" for name in ("approval.html", "host.js", "icon.svg")
+    } <= set(names)
     told = cli.json("agents", "bundle", "-o", str(tmp_path / "same.mcpb"))
     assert told == {
         "bundle": str(tmp_path / "same.mcpb"),

@@ -162,6 +162,20 @@ def test_numbers_in_lists_are_numbers() -> None:
         arguments_of(properties, {"args": None, "sizes": ("1,x",)})
 
 
+def test_an_unknown_tool_is_answered_with_calls_of_close_ones(cli: Cli) -> None:
+    lines = cli.refused("unknown_tool", "call", "list_datasetz")
+    assert lines[-1].startswith("fix: Did you mean `tintype call list_datasets` or ")
+    lines = cli.refused("invalid_arguments", "call", "get_dataset", "--args", '{"x": 1}')
+    assert lines[-1] == "fix: `tintype call get_dataset` takes: name, include_images, images_limit."
+
+
+def test_answers_are_shown_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    from tintype_server.cli.showing import show
+
+    show({"total_size": 2053, "job": {"status": "done", "ended": True}, "left": None})
+    assert capsys.readouterr().out == "total_size  2.1 kB\njob status  done\njob ended   yes\n"
+
+
 def test_wrong_arguments_are_told_by_their_options(cli: Cli) -> None:
     lines = cli.refused("invalid_arguments", "call", "list_dataset_files", "--limit", "x")
     assert lines[-2].startswith("error: Invalid arguments: --dataset-name: Field required; --limit: ")
@@ -257,3 +271,14 @@ def test_a_no_at_the_terminal_leaves_nothing_that_waits(cli: Cli) -> None:
     os.close(theirs)
     assert (done.returncode, "(approval_denied)" in done.stderr) == (1, True)
     assert cli.json("approvals", "list") == []
+
+
+def test_where_only_a_person_counts_the_same_command_goes_on_after_the_yes(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.ok("datasets", "create", "road")
+    monkeypatch.setenv("TINTYPE_CONFIRM_BY", "human")
+    lines = cli.refused("confirmation_required", "datasets", "delete", "road", "--yes")
+    assert lines[-1].endswith("Then run the same command again.")
+    approval = cli.json("approvals", "list")[0]["id"]
+    assert f"`tintype approvals approve {approval}`" in lines[-1]

@@ -143,7 +143,10 @@ def test_without_a_picture_there_is_nothing_to_go_on_with(runtime, owner, tmp_pa
     report = call(runtime, empty, dataset_name="new").value
     assert (report["stopped_at"], report["success"]) == ("upload", False)
     (empty / "broken.jpg").write_bytes(b"no picture")
+    (empty / "notes.txt").write_bytes(b"x")
     report = call(runtime, empty, dataset_name="new").value
+    assert report["upload"]["files_ignored"] == 1
+    assert "1 file is no picture and was passed over." in report["notes"]
     assert (report["stopped_at"], len(report["upload"]["failures"])) == ("upload", 1)
     assert {"job", "annotate", "training_run"}.isdisjoint(report)
     assert books(runtime.studio, owner) == before

@@ -1,4 +1,4 @@
-"""The README's snippets work as written."""
+"""The README's snippets work as written; its shell blocks run in ``tests/test_docs_blocks.py``."""
 
 from __future__ import annotations
 
@@ -69,24 +69,3 @@ def test_the_python_block_runs(
     exec(block, names)  # the README's own words
     assert names["result"] == {"datasets": [], "count": 0}
     assert {"name", "description", "input_schema"} == set(names["tools"][0])
-
-
-def test_the_command_line_block_runs(tmp_path: Path, folder_of_pictures: Path) -> None:
-    import shlex
-    import subprocess
-
-    scripts = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{scripts}:/usr/bin:/bin", "TINTYPE_HOME": str(tmp_path / "home")}
-    (block,) = [b for b in blocks("bash") if "tintype tools" in b]
-    for line in block.splitlines():
-        subprocess.run(shlex.split(line), env=environment, cwd=tmp_path, check=True, capture_output=True)
-
-
-def test_the_server_block_names_real_commands() -> None:
-    (block,) = [b for b in blocks("bash") if "tintype serve" in b]
-    for line in block.splitlines():
-        words = line.split("#")[0].split()[1:]
-        command = [w for w in words if not w.startswith("-")][:2]
-        shown = CliRunner().invoke(root, [*(command[:1] if command[0] == "serve" else command), "--help"])
-        assert shown.exit_code == 0
-        assert all(flag in shown.output for flag in words if flag.startswith("--"))

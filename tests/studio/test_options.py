@@ -184,3 +184,24 @@ def test_an_import_adds_what_a_dataset_lacks_and_changes_nothing_it_has(
     extend_classes(studio.database, studio.datasets, owner, "signs", [more])
     (sign,) = studio.datasets.get(owner, "signs").classes
     assert sign.attributes == (ClassAttribute("colour", ("red", "blue", "white", "green")),)
+
+
+def test_undo_of_an_attribute_leaves_what_was_chosen_as_metadata(world: World, boxes: Any) -> None:
+    call(
+        world,
+        lambda who: world.studio.classes.declare(
+            who, "signs", [DatasetClass(name) for name in ("car", "bus", "Stra\xdfe", "sign")]
+        ),
+    )
+    labelled(world, boxes, "red")
+    before = world.seen()
+    declared = sign_of("red", "green")(world)
+    world.undo(declared)
+    assert world.seen() == before
+    again = sign_of("red", "green")(world)
+    saved = labelled(world, boxes, "green")
+    world.undo(again)
+    (kept,) = world.studio.documents.get(world.principal, world.image("c.jpg"))[1]
+    assert kept.attributes == [{"colour": "green"}]
+    world.undo(saved)
+    assert world.seen() == before

@@ -19,7 +19,7 @@ from support.pictures import jpeg
 
 from tintype_studio import clock
 from tintype_studio.annotations.geometry import AnnotationList
-from tintype_studio.catalog.datasets import DatasetClass
+from tintype_studio.catalog.datasets import ClassAttribute, DatasetClass
 from tintype_studio.errors import TintypeError
 from tintype_studio.history.undo import Undone
 from tintype_studio.identity.bootstrap import saved_api_key
@@ -31,6 +31,9 @@ PICTURES = [jpeg(16, 12, seed=n) for n in range(3)]
 DATASETS = ("one", "two")
 FILES = ("a.jpg", "b.jpg")
 NAMES = ("car", "Straße")
+OPTIONS = (None, None, "red", "blue", "green")
+LISTS = ((), ("red", "blue"), ("red", "green"))
+"""Options of the attribute ``colour``."""
 
 IMAGES = """
     SELECT d.uuid, s.uuid, s.folder, s.filename, s.status, coalesce((
@@ -40,7 +43,7 @@ IMAGES = """
 """
 LIVING = "SELECT uuid, name, description FROM datasets WHERE deleted_at IS NULL"
 CLASSES = """
-    SELECT d.uuid, d.classes_declared, c.name, c.color FROM datasets d
+    SELECT d.uuid, d.classes_declared, c.name, c.color, c.attributes FROM datasets d
     LEFT JOIN dataset_classes c ON c.dataset_id = d.id WHERE d.deleted_at IS NULL
 """
 COUNTERS = "SELECT image_count, completed_image_count, annotation_count, total_size, uuid FROM datasets"
@@ -67,22 +70,34 @@ names, files, which = (
     st.integers(0, 2),
 )
 saves = st.tuples(
-    st.just("save"), names, which, st.lists(st.tuples(st.sampled_from(NAMES), numbers, numbers), max_size=2)
+    st.just("save"),
+    names,
+    which,
+    st.lists(
+        st.tuples(st.sampled_from(NAMES), numbers, numbers, st.sampled_from(OPTIONS)),
+        max_size=2,
+    ),
 )
 adds = st.tuples(st.just("add"), names, files, which)
 removes = st.tuples(st.just("remove"), names, which)
 deeds = st.one_of(
     st.tuples(st.sampled_from(["create", "drop"]), names),
-    st.tuples(st.just("declare"), names, st.sets(st.sampled_from(NAMES), min_size=1)),
+    st.tuples(
+        st.just("declare"),
+        names,
+        st.dictionaries(st.sampled_from(NAMES), st.sampled_from(LISTS), min_size=1),
+    ),
     adds,
     removes,
     saves,
 )
 
 
-def document(points: list[tuple[str, float, float]]) -> list[Any]:
+def document(points: list[tuple[str, float, float, str | None]]) -> list[Any]:
     raw = [
-        {"id": str(n), "name": name, "keypoint": {"x": x, "y": y}} for n, (name, x, y) in enumerate(points)
+        {"id": str(n), "name": name, "keypoint": {"x": x, "y": y}}
+        | ({} if option is None else {"attributes": [{"colour": option}]})
+        for n, (name, x, y, option) in enumerate(points)
     ]
     return AnnotationList.model_validate({"annotations": raw}).annotations
 
@@ -151,10 +166,10 @@ class Histories(RuleBasedStateMachine):
         found: State = {("dataset", uuid): rest for uuid, *rest in self.rows(LIVING)}
         for dataset, uuid, *rest in self.rows(IMAGES):
             found["image", uuid] = (dataset, *rest)
-        for dataset, declared, name, color in self.rows(CLASSES):
+        for dataset, declared, name, color, attributes in self.rows(CLASSES):
             entry = found.setdefault(("classes", dataset), (bool(declared), {}))
             if name is not None:
-                entry[1][name] = color
+                entry[1][name] = (color, attributes)
         return found
 
     def everything(self) -> dict[str, list[Any]]:
@@ -167,6 +182,12 @@ class Histories(RuleBasedStateMachine):
         """Class names that annotations of living images carry."""
         texts = [v[-1] for (kind, _), v in state.items() if kind == "image" and v[0] == dataset]
         return {annotation["name"] for text in texts for annotation in orjson.loads(text)}
+
+    def chosen(self, state: State, dataset: str) -> set[tuple[str, str]]:
+        """Options that annotations of living images choose, with their class."""
+        texts = [v[-1] for (kind, _), v in state.items() if kind == "image" and v[0] == dataset]
+        found = [annotation for text in texts for annotation in orjson.loads(text)]
+        return {(a["name"], entry["colour"]) for a in found for entry in a.get("attributes", ())}
 
     # Work
 
@@ -196,7 +217,11 @@ class Histories(RuleBasedStateMachine):
         elif verb == "drop":
             studio.datasets.delete(who, name)
         elif verb == "declare":
-            studio.classes.declare(who, name, [DatasetClass(n, color="#00ff00") for n in sorted(rest[0])])
+            classes = [
+                DatasetClass(n, None, "#00ff00", (ClassAttribute("colour", options),) if options else ())
+                for n, options in sorted(rest[0].items())
+            ]
+            studio.classes.declare(who, name, classes)
         elif verb == "add":
             dataset = studio.datasets.get_or_create(who, name)
             studio.ingest.add_image(who, dataset, data=PICTURES[rest[1]], filename=rest[0])
@@ -311,7 +336,14 @@ class Histories(RuleBasedStateMachine):
         return any(now.get(k) != call.after.get(k) for k in kept)
 
     def check_refusal(self, calls: list[Done], error: TintypeError) -> None:
-        assert error.code in {"later_changes", "name_taken", "class_in_use", "class_missing"}
+        assert error.code in {
+            "later_changes",
+            "name_taken",
+            "class_in_use",
+            "class_missing",
+            "option_in_use",
+            "option_missing",
+        }
         if error.code != "later_changes":
             return
         named = {c["call_id"] for c in error.details["calls"]}
@@ -379,7 +411,11 @@ class Histories(RuleBasedStateMachine):
             if kind == "image":
                 assert ("dataset", state[kind, uuid][0]) in state
             elif kind == "dataset":
-                assert self.used(state, uuid) <= set(state["classes", uuid][1])
+                classes = state["classes", uuid][1]
+                assert self.used(state, uuid) <= set(classes)
+                for name, option in self.chosen(state, uuid):
+                    attributes = orjson.loads(classes[name][1] or "[]")
+                    assert all(option in attribute["options"] for attribute in attributes)
 
     @invariant()
     def the_log_tells_what_is_undone(self) -> None:

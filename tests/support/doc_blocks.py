@@ -112,11 +112,13 @@ class Place:
         return code.replace(ADDRESS, self.url).replace("pk_live_…", self.key)
 
     def begin_page(self) -> None:
-        """A new shell, a new Python, a folder as new; the workspace stays."""
+        """A new shell, a new Python, a folder and a dataset as new; the workspace stays."""
         for found in self.folder.iterdir():
             shutil.rmtree(found) if found.is_dir() else found.unlink()
         _lay_out(self.folder)
         self.variables, self.names = {}, {"__name__": "__main__"}
+        if self.stale:
+            make_dataset(self)
 
     def run_python(self, block: Block) -> str:
         """Run a block after those before it on the page; what it printed."""

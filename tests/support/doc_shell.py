@@ -60,6 +60,8 @@ def _line(line: str, place: Place, where: str) -> str:
                 return _check_install(line)
             case ["python3", "-m", "venv", *_]:
                 return _check_install(line)
+            case ["source", ".venv/bin/activate"]:
+                return ""
             case ["python", script, *_]:
                 assert (ROOT / script) in agents.EXAMPLES.glob("*.py"), script  # tests/agents run them
                 return ""

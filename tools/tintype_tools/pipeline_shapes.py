@@ -23,8 +23,8 @@ _OTHERS = 10
 
 
 class UploadPart(Result):
-    """What became of the files. ``failures`` lists up to 100; ``success`` when none was refused and there are
-    pictures, new ones or some that were there before.
+    """What became of the files. ``failures`` lists up to 100; ``files_ignored`` counts those that are no
+    pictures, if any; ``success`` when none was refused and there are pictures, new or from before.
     """
 
     dataset_name: str
@@ -32,6 +32,7 @@ class UploadPart(Result):
     images_uploaded: int
     images_skipped: int
     images_failed: int
+    files_ignored: int | None = None
     failures: list[UploadFailure]
     success: bool
 
@@ -77,6 +78,7 @@ def upload_as_json(report: UploadReport) -> dict[str, Any]:
         "images_uploaded": report.images_uploaded,
         "images_skipped": report.images_skipped,
         "images_failed": len(report.failures),
+        "files_ignored": report.files_ignored or None,
         "failures": [{"path": f.path, "code": f.code, "reason": f.reason} for f in some],
     }
 
@@ -193,10 +195,18 @@ def _stopped_at(
 
 
 def _of_upload(upload: UploadPart) -> list[str]:
-    if not upload.images_failed:
-        return []
-    files = "1 file was" if upload.images_failed == 1 else f"{upload.images_failed} files were"
-    return [f"{files} refused (upload.failures); the others are in the dataset."]
+    notes = []
+    if upload.images_failed:
+        files = "1 file was" if upload.images_failed == 1 else f"{upload.images_failed} files were"
+        notes.append(f"{files} refused (upload.failures); the others are in the dataset.")
+    if upload.files_ignored:
+        files = (
+            "1 file is no picture and was"
+            if upload.files_ignored == 1
+            else (f"{upload.files_ignored} files are no pictures and were")
+        )
+        notes.append(f"{files} passed over.")
+    return notes
 
 
 def _of_training(request: PipelineRequest, state: PipelineState, run: TrainingRun | None) -> list[str]:

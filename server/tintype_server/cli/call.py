@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from tintype_server.cli.tool_commands import PROGRAM
 from tintype_server.cli.tool_options import arguments_of, in_options, options_of
 from tintype_server.settings import Settings
-from tintype_studio.errors import InvalidInput
+from tintype_studio.errors import InvalidInput, NotFound
 from tintype_studio.names import printable
 from tintype_tools.snapshot import load_snapshot
 
@@ -104,6 +105,11 @@ def _run(settings: Settings, tool: str, properties: dict[str, Any], values: dict
             outcome = caller.call(tool, arguments, options)
         except InvalidInput as error:
             error.message = in_options(error.message, properties)
+            error.fix = error.fix.replace(f"{tool} takes: ", f"`{PROGRAM} call {tool}` takes: ")
+            raise
+        except NotFound as error:
+            if close := error.code == "unknown_tool" and error.details.get("close_matches"):
+                error.fix = f"Did you mean {' or '.join(f'`{PROGRAM} call {name}`' for name in close)}?"
             raise
     print_json(outcome.value)
     if outcome.replayed:

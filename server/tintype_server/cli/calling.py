@@ -104,10 +104,14 @@ class Caller:
         except ConfirmationRequired as question:
             # Under the policy "human" there is no token here: whoever runs this may be an agent's shell.
             token = question.details.get("confirm_token")
+            approval = question.details["approval_id"]
             if token is None:
+                question.fix = (
+                    f"A person must approve it: `tintype approvals approve {approval}`. "
+                    "Then run the same command again."
+                )
                 raise
             if not (options.yes or self._agrees(question)):
-                approval = question.details["approval_id"]
                 question.fix = (
                     "Run the command again with --yes, once it is agreed. Or a person answers within a day: "
                     f"`tintype approvals approve {approval}`, and the same command goes on without --yes; "

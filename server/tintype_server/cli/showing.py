@@ -59,7 +59,10 @@ def finish(
     _name_failures(failed or ())
     error = (job or {}).get("error")
     if error:
-        click.echo(f"error: {error['message']} ({error['code']})\nfix: {error['fix']}", err=True)
+        from tintype_server.cli.tool_commands import in_commands
+
+        fix = in_commands(error["fix"])
+        click.echo(f"error: {in_commands(error['message'])} ({error['code']})\nfix: {fix}", err=True)
     if failed or (job or {}).get("status") in BAD_ENDS:
         sys.exit(1)
 

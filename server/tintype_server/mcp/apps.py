@@ -50,4 +50,4 @@ def html(name: str) -> str:
 
 
 def _part(name: str) -> str:
-    return (_FOLDER / name).read_text()
+    return (_FOLDER / name).read_text(encoding="utf-8")

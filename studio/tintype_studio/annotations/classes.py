@@ -119,6 +119,11 @@ class Classes:
             )
             return self._datasets.get_in(connection, principal, name)
 
+    def listed(self, dataset_row_id: int) -> list[DatasetClass]:
+        """A dataset's classes in their order."""
+        with self._db.read() as connection:
+            return _classes_in(connection, dataset_row_id)
+
     def colors(self, dataset_row_id: int) -> dict[str, str]:
         """Drawing colours (``#rrggbb``) of the classes that have one."""
         with self._db.read() as connection:
@@ -137,6 +142,12 @@ def class_state(classes: Sequence[DatasetClass], *, declared: bool) -> dict[str,
 
 def class_state_of(connection: sa.Connection, dataset_row_id: int) -> dict[str, Any]:
     """A dataset's class list as it stands in the caller's transaction, as the history keeps it."""
+    declared = sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
+    classes = _classes_in(connection, dataset_row_id)
+    return class_state(classes, declared=connection.execute(declared).scalar_one())
+
+
+def _classes_in(connection: sa.Connection, dataset_row_id: int) -> list[DatasetClass]:
     rows = connection.execute(
         sa.select(
             dataset_classes.c.name,
@@ -147,9 +158,7 @@ def class_state_of(connection: sa.Connection, dataset_row_id: int) -> dict[str, 
         .where(dataset_classes.c.dataset_id == dataset_row_id)
         .order_by(dataset_classes.c.position)
     ).mappings()
-    classes = [DatasetClass.from_json(dict(row)) for row in rows]
-    declared = sa.select(datasets.c.classes_declared).where(datasets.c.id == dataset_row_id)
-    return class_state(classes, declared=connection.execute(declared).scalar_one())
+    return [DatasetClass.from_json(dict(row)) for row in rows]
 
 
 def replace_classes(

@@ -47,10 +47,12 @@ def restore_classes(step: Step, row: sa.RowMapping) -> int:
             code="class_in_use",
             fix="Undo the calls that saved them first; list_changes shows them.",
         )
+    # An attribute that was none before may go though annotations choose from it: the values stay as metadata,
+    # which they may have been before it was declared.
     require_options_kept(
         step.connection,
         step.dataset_id,
-        [DatasetClass.from_json(c) for c in now["classes"]],
+        [],
         classes,
         fix="Undo the calls that saved them first; list_changes shows them.",
     )

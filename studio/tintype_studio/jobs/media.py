@@ -18,6 +18,7 @@ from tintype_studio.ledger.prices import price_of
 from tintype_studio.predictions.asking import OPERATIONS, PredictionRequest
 from tintype_studio.predictions.looking import Eye
 from tintype_studio.predictions.shapes import MediaPrediction
+from tintype_studio.storage.job_tables import job_items
 
 if TYPE_CHECKING:
     from tintype_studio.jobs.run import Run, Work
@@ -56,14 +57,27 @@ class PredictMedia(Kind):
 
     def ended(self, studio: Studio, connection: sa.Connection, end: End) -> None:
         """The outcome of a task that has none; what a failed one was charged is given back."""
-        error = end.error or {}
-        code = error.get("code") or (CANCELLED if end.status is JobStatus.CANCELLED else "internal")
-        why = f"{error.get('message') or 'It was cancelled.'} {error.get('fix') or ''}".strip()
-        failed = studio.predictions.rows.fail(connection, end.job_row_id, code, why)
-        if failed and end.status is JobStatus.FAILED and end.credits_charged and end.call_id is not None:
+        error = end.error or _item_error(connection, end.job_row_id)
+        if end.status is JobStatus.CANCELLED:
+            error = {"code": CANCELLED, "message": "It was cancelled."}
+        why = f"{error['message']} {error.get('fix') or ''}".strip()
+        failed = studio.predictions.rows.fail(connection, end.job_row_id, error["code"] or "internal", why)
+        given_back = failed and end.status is not JobStatus.CANCELLED
+        if given_back and end.credits_charged and end.call_id is not None:
             studio.ledger.refund_in(
                 connection, end.organization_id, end.call_id, description="The prediction failed."
             )
+
+
+def _item_error(connection: sa.Connection, job_row_id: int) -> dict[str, str | None]:
+    """Why an item could not be written down, of a job that came to its end without an answer."""
+    query = sa.select(job_items.c.error_code, job_items.c.error_message).where(
+        job_items.c.job_id == job_row_id, job_items.c.outcome == "failed"
+    )
+    row = connection.execute(query.limit(1)).first()
+    if row is None:
+        return {"code": "internal", "message": "The prediction failed."}
+    return {"code": row.error_code, "message": row.error_message}
 
 
 def eye_of_job(run: Run) -> Eye:

@@ -32,8 +32,8 @@ WORKERS = 4
 MICROSECONDS = 1_000_000
 DEFAULT_FPS = 1
 
-_open_readers: dict[str, Reader] = {}
-"""Of this child process: the next part goes on where the last one ended."""
+_open: dict[str, tuple[Reader, int]] = {}
+"""Of this child process, with the time of the last frame that was asked for: the next part goes on there."""
 
 
 def detect(path: str, wanted: Sequence[Wanted], eye: Eye, blob_url: str, threshold: float) -> bytes:
@@ -48,18 +48,20 @@ def detect(path: str, wanted: Sequence[Wanted], eye: Eye, blob_url: str, thresho
     from tintype_studio.storage.blobs import Blobs
 
     sight = open_sight(Blobs(blob_url), eye)
-    reader = _open_readers.get(path)
-    if reader is None:
+    reader, last = _open.get(path, (None, 0))
+    if reader is None or (wanted and wanted[0].pts <= last):
+        # Readers go forward only; a part may be asked for again.
         release()
-        reader = _open_readers[path] = Reader(path, os.cpu_count() or 1)
+        reader = Reader(path, os.cpu_count() or 1)
+    _open[path] = reader, wanted[-1].pts if wanted else last
     return pack(looked_through(reader, wanted, sight, threshold))
 
 
 def release() -> None:
     """Close what is open, so that a removed file's room is free. Runs in a child."""
-    for reader in _open_readers.values():
+    for reader, _ in _open.values():
         reader.close()
-    _open_readers.clear()
+    _open.clear()
 
 
 def predict_file(

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.errors import Conflict
+from tintype_studio.errors import Conflict, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.predictions.asking import MAX_MODEL_NAME, PredictionRequest, clean_file_name, fps_of
 from tintype_studio.predictions.shapes import MediaPrediction
@@ -95,7 +95,8 @@ class TaskRows:
         notes: Sequence[str] = (),
     ) -> None:
         """Make a task predicted, in the caller's transaction; its parts go. The result's bytes are stored."""
-        keep_blobs(connection, {sha256}, self._blobs.exists)
+        if not keep_blobs(connection, {sha256}, self._blobs.exists):
+            raise Unavailable("A purge removed the prediction's bytes.", code="prediction_raced")
         task_id = self._end(
             connection,
             prediction_tasks.c.uuid == uuid,

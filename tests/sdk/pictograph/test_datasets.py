@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from support.pictures import jpeg
 from support.sdk import Sdk
@@ -60,6 +61,29 @@ def test_a_project_is_a_dataset(sdk: Sdk) -> None:
     assert made["dataset"]["id"] == made["by_id"]["id"] == project["id"]
     assert project["id"] in [d["id"] for d in made["listed"]]
     assert project["id"] in [p["id"] for p in made["projects"]]
+
+
+def test_attributes_of_classes_are_kept_by_a_client_that_knows_none(sdk: Sdk) -> None:
+    colour = {"name": "colour", "options": ["red", "blue"]}
+    kept = sdk.run(
+        """
+        client.projects.create("sdk options", classes=[{"name": "sign", "attributes": [colour]}])
+        client.projects.update(
+            "sdk options", classes=[pictograph.ProjectClass(name="sign", color="red"), {"name": "car"}]
+        )
+        return {
+            "project": client.projects.get("sdk options"),
+            "dataset": client.datasets.get("sdk options"),
+            "listed": client.datasets.list(limit=1000),
+        }
+        """,
+        colour=colour,
+    )
+    assert [c["name"] for c in kept["project"]["classes"]] == ["sign", "car"]
+    address = f"{sdk.server.url}/api/v1/developer/projects/sdk options"
+    sign, car = httpx.get(address, headers={"X-API-Key": sdk.key}).json()["project"]["classes"]
+    assert (sign["color"], sign["attributes"]) == ("#ff0000", [colour])
+    assert "attributes" not in car
 
 
 def test_pagers_give_everything_once(sdk: Sdk) -> None:

@@ -242,7 +242,13 @@ def test_where_only_another_person_may_approve_there_is_no_button(desk: Desk, pa
 
 
 def test_without_a_way_to_answer_or_after_the_time_there_is_no_button(desk: Desk, page: Page) -> None:
-    details = {"summary": "s", "credits": 1, "undoable": False, "approval_id": "a", "confirm_token": "t"}
+    details = {
+        "summary": "delete \u202eevil",
+        "credits": 1,
+        "undoable": False,
+        "approval_id": "a",
+        "confirm_token": "t",
+    }
     for more, said in (
         ({"capabilities": {}, "expires_at": "2999-01-01T00:00:00+00:00"}, "conversation"),
         ({"expires_at": "2020-01-01T00:00:00+00:00"}, "lapsed"),
@@ -253,6 +259,8 @@ def test_without_a_way_to_answer_or_after_the_time_there_is_no_button(desk: Desk
             show(page, address, APPROVAL_VIEW, "x", {}, result=result, **more)
             page.until(f"document.getElementById('state').textContent.includes('{said}')", frame=True)
             assert not page.value(BUTTONS, frame=True)
+            shown = page.value("document.getElementById('summary').textContent", frame=True)
+            assert shown == "delete \ufffdevil"  # no name turns the words around
 
 
 def test_an_answer_that_asks_nothing_is_one_line(desk: Desk, page: Page) -> None:

@@ -15,7 +15,7 @@ from support.jobs import start, turn
 from support.pictures import jpeg
 
 from tintype_studio.annotations.documents import as_text
-from tintype_studio.catalog.datasets import DatasetClass
+from tintype_studio.catalog.datasets import ClassAttribute, DatasetClass
 from tintype_studio.errors import InvalidInput, NotFound, TintypeError
 from tintype_studio.jobs.commits import Commits
 from tintype_studio.storage.tables import annotation_revisions, changes, samples
@@ -297,6 +297,44 @@ def test_declared_classes_refuse_image_by_image(run, put, studio, owner):
     assert {k: code for k, (code, _) in run.failures(job).items()} == {"b.jpg": "unknown_class"}
     assert list(run.images()) == ["/a.jpg"]
     assert studio.datasets.get(owner, "signs").classes == [DatasetClass("car", color="#112233")]
+
+
+def test_what_is_no_option_is_refused_image_by_image(run, put, studio, owner):
+    studio.datasets.create(owner, name="signs")
+    car = DatasetClass("car", attributes=(ClassAttribute("colour", ("red", "blue")),))
+    studio.classes.declare(owner, "signs", [car])
+    told = [{"colour": "blue"}, {"colour": "teal"}]
+    job = run(
+        put(
+            {
+                "a.jpg": jpeg(seed=1),
+                "b.jpg": jpeg(seed=2),
+                "x.json": coco(
+                    images=[{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+                    annotations=[
+                        {**BOX, "id": n, "image_id": n, "attributes": [option]}
+                        for n, option in enumerate(told, 1)
+                    ],
+                ),
+            }
+        )
+    )
+    assert {k: code for k, (code, _) in run.failures(job).items()} == {"b.jpg": "unknown_option"}
+    ((_, _, (annotation,)),) = run.images().values()
+    assert annotation.attributes == [{"colour": "blue"}]
+
+
+def test_attributes_that_a_file_lists_become_those_of_the_class(run, put, studio, owner):
+    studio.datasets.create(owner, name="signs")
+    attributes = [{"name": "colour", "options": ["red", "blue"]}]
+    categories = [{"id": 7, "name": "car", "attributes": attributes}]
+    box = {**BOX, "attributes": [{"colour": "red"}]}
+    job = run(put({"a.jpg": jpeg(), "x.json": coco(categories=categories, annotations=[box])}))
+    assert not run.failures(job)
+    colour = ClassAttribute("colour", ("red", "blue"))
+    assert studio.datasets.get(owner, "signs").classes == [DatasetClass("car", attributes=(colour,))]
+    studio.undo.call(owner, job.call_id)
+    assert studio.datasets.get(owner, "signs").classes == []
 
 
 def test_an_undo_takes_all_of_it_back(run, put, studio, owner):

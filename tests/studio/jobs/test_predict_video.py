@@ -136,6 +136,19 @@ def test_a_failure_in_the_second_minute_gives_the_first_back(
     assert books(studio, owner) == (balance, 0)
 
 
+def test_an_answer_that_cannot_be_written(
+    studio: Studio, owner: Principal, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tintype_studio.predictions import rows
+
+    balance, _ = books(studio, owner)
+    task = of_video(studio, owner, scenes(tmp_path / "a.mp4", range(3)))
+    monkeypatch.setattr(rows, "keep_blobs", lambda *_arguments: False)
+    task = worked(studio, owner, task, pool)
+    assert (task.word, task.result_sha256) == ("failed_prediction_raced", None)
+    assert books(studio, owner) == (balance, 0)
+
+
 def test_too_many_frames_and_wrong_rates(studio: Studio, owner: Principal, tmp_path: Path) -> None:
     video = scenes(tmp_path / "a.mp4", [0, 5000])
     for fps, code in ((60, "too_many_frames"), (0, "invalid_fps"), (61, "invalid_fps")):
@@ -172,19 +185,19 @@ os._exit(0)
 
 
 def test_what_dies_is_gone_on_with(studio: Studio, owner: Principal, pool: Pool, tmp_path: Path) -> None:
-    """kill -9 around each of the three transactions: one result, each minute paid once, nothing left over."""
+    """kill -9 around both transactions: one result, the minute paid once, nothing left over."""
     balance, _ = books(studio, owner)
-    task = of_video(studio, owner, scenes(tmp_path / "a.mp4", range(100), until=50))
+    task = of_video(studio, owner, scenes(tmp_path / "a.mp4", range(30), until=15))
     assert task.job_id is not None
-    for when in ("after", "before", "after", "before"):
+    for when in ("before", "after", "before"):
         command = [sys.executable, "-c", DIES, str(studio.home), task.job_id, when]
         assert subprocess.run(command, env=dict(os.environ)).returncode == -9
         assert studio.predictions.get(owner, task.id).word == "processing"
-    assert parts(studio) == 2
+    assert parts(studio) == 1
     found = result(studio, owner, worked(studio, owner, task, pool))
-    assert found.frame_timestamps_us == [n * SECOND for n in range(100)]
+    assert found.frame_timestamps_us == [n * SECOND for n in range(30)]
     assert {each.categories[0].name for each in found.objects} == {"red", "blue"}
-    assert books(studio, owner) == (balance - 20, 0)
+    assert books(studio, owner) == (balance - 10, 0)
     assert parts(studio) == 0
     with studio.database.read() as connection:
         assert len(connection.execute(sa.select(prediction_tasks.c.id)).all()) == 1

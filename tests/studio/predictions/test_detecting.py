@@ -95,6 +95,17 @@ def test_parts_in_a_child_are_the_same_as_all_at_once(tmp_path: Path, url: str, 
     assert MediaPrediction.from_json(told) == predict_file(path, eye, url, frames_per_second=10)
 
 
+def test_a_part_may_be_asked_for_again(tmp_path: Path, url: str, eye: Eye) -> None:
+    path = str(cells_clip(tmp_path / "a.mp4", range(0, 2000, 100), two))
+    wanted = choose(path, Span(10.0)).frames
+    first = detect(path, wanted[:10], eye, url, 0.5)
+    detect(path, wanted[10:], eye, url, 0.5)
+    assert detect(path, wanted[:10], eye, url, 0.5) == first
+    assert detect(path, [], eye, url, 0.5)
+    assert unpack(detect(path, wanted[10:], eye, url, 0.5)).counts.sum() == 20
+    release()
+
+
 def test_attributes_are_asked_of_what_is_surely_seen(tmp_path: Path, url: str, eye: Eye) -> None:
     attributes = {"red": {"colour": ["red", "blue"]}}
     heads = Blobs(url).put(colour_heads(attributes))

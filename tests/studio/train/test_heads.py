@@ -82,6 +82,7 @@ def learned(folder: Path, digest: str) -> tuple[Order, list[HeadsReport], Finish
     patch = pytest.MonkeyPatch()
     for module in ("loop", "heads_loop"):
         patch.setattr(f"tintype_studio.vision.train.{module}.cores", lambda: 1)
+    patch.setattr(heads_loop, "LEAST_SHOWN", 256)
     work = work_on(folder, digest, run_id="learned")
     prepare(work)
     found = epoch(work, 1, None, PLENTY, 8)
@@ -158,7 +159,10 @@ def _box(annotation: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def test_a_training_that_dies_between_epochs_learns_the_same(folder: Path, digest: str) -> None:
+def test_a_training_that_dies_between_epochs_learns_the_same(
+    folder: Path, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads_loop, "LEAST_SHOWN", 128)
     through = learn(work_on(folder, digest, run_id="through"), most=3)
     weights = running._memory.heads.module.state_dict()  # type: ignore[union-attr]
     forget()

@@ -38,13 +38,16 @@ class PreviewImageResult(Result):
 def handle(args: PreviewImageArgs, call: Call) -> Output:
     """Draw."""
     from tintype_studio.media.draw import preview
+    from tintype_studio.media.named import named_with_options
 
     sample, annotations = call.studio.documents.get(call.principal, args.image_uuid)
+    classes = call.studio.classes.listed(sample.dataset_row_id)
+    drawn, colors = named_with_options(annotations if args.show_annotations else [], classes)
     data, mime_type, width, height = preview(
         call.studio.samples.image_bytes(sample),
-        annotations if args.show_annotations else [],
+        drawn,
         max_side=args.max_side,
-        colors=call.studio.classes.colors(sample.dataset_row_id),
+        colors=colors,
         check=call.check,
     )
     value = PreviewImageResult(

@@ -7,6 +7,8 @@ const say = (text, bad = false) => {
   at("state").className = bad ? "danger" : "faint";
 };
 const words = (error) => [error?.message, error?.fix].filter(Boolean).join(" ") || "The call failed.";
+// A name in the question must not turn its words around.
+const straight = (text) => String(text).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 const fact = (name, value) => at("facts").append(make("dt", {}, name), make("dd", {}, value));
 const close = () => {
   clearTimeout(lapse);
@@ -16,7 +18,7 @@ const close = () => {
 const put = ({ message, details }) => {
   question = details;
   at("title").textContent = "May this call go on?";
-  at("summary").textContent = details.summary || message;
+  at("summary").textContent = straight(details.summary || message);
   const credits = Number(details.credits) || 0;
   at("facts").replaceChildren();
   fact("Cost", credits ? `${credits} ${credits === 1 ? "credit" : "credits"}` : "free");

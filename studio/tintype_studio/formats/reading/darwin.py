@@ -7,7 +7,8 @@
   polyline, ``keypoint`` as a keypoint.
 - ``tag``, ``ellipse``, ``mask``, ``raster_layer``, ``skeleton`` and other kinds are left out and counted.
 - ``attributes``, ``text``, ``instance_id`` and ``properties`` become attributes, ``inference.confidence``
-  the confidence.
+  the confidence. Properties of which one option is chosen are attributes of their class
+  (``darwin_properties``).
 
 Version 1 and versions after 2 are refused, as are videos and items of several slots.
 """
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tintype_studio.errors import TintypeError, UnsupportedFormat
 from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_annotations, parse_json
-from tintype_studio.formats.reading.converted import Converted, invalid
+from tintype_studio.formats.reading.converted import Converted, invalid, label_of
+from tintype_studio.formats.reading.darwin_properties import chosen_of, properties_in
 from tintype_studio.formats.reading.lookup import Images, place, reference
 from tintype_studio.names import printable
 
 if TYPE_CHECKING:
+    from tintype_studio.catalog.datasets import ClassAttribute
     from tintype_studio.formats.reading.source import Source
 
 VERSION = "2.0"
@@ -50,6 +53,10 @@ class DarwinReader(Reader):
         super().__init__(source)
         self._files = sorted(files)
         self._images = Images(source.paths)
+        self._properties: dict[str, tuple[ClassAttribute, ...]] = {}
+        for name, attributes in properties_in(source).items():
+            if label_of(name) not in self._properties:
+                self._properties[self.list_class(name, attributes=attributes)] = attributes
         # Another version is one for all files: refused before anything is imported.
         for path in self._files[:1]:
             require_version(parse_json(source.read(path, MAX_JSON_BYTES), path), path)
@@ -83,7 +90,8 @@ class DarwinReader(Reader):
         return self._images.find(reference(name), near=near) if isinstance(name, str) else None
 
     def _convert(self, path: str, _width: int, _height: int) -> Converted:
-        return annotations_of(parse_json(self.source.read(path, MAX_JSON_BYTES), path))
+        document = parse_json(self.source.read(path, MAX_JSON_BYTES), path)
+        return annotations_of(document, self._properties)
 
 
 def require_version(document: object, path: str = "the file") -> Mapping[str, Any]:
@@ -113,8 +121,10 @@ def require_version(document: object, path: str = "the file") -> Mapping[str, An
     return document
 
 
-def annotations_of(document: Mapping[str, Any]) -> Converted:
-    """The annotations of one Darwin 2.0 item.
+def annotations_of(
+    document: Mapping[str, Any], properties: Mapping[str, Sequence[ClassAttribute]]
+) -> Converted:
+    """The annotations of one Darwin 2.0 item; ``properties`` are what may be chosen, by the name of a class.
 
     Raises:
         InvalidInput: the document is no such item, or an annotation contradicts itself; a video or an item
@@ -125,7 +135,7 @@ def annotations_of(document: Mapping[str, Any]) -> Converted:
     width, height = _size_of(document["item"])
     converted = Converted(width, height)
     for entry in document.get("annotations", []):
-        _add(converted, entry)
+        _add(converted, entry, properties)
     return converted
 
 
@@ -142,7 +152,9 @@ def _size_of(item: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (None, None)
 
 
-def _add(converted: Converted, entry: Mapping[str, Any]) -> None:
+def _add(
+    converted: Converted, entry: Mapping[str, Any], properties: Mapping[str, Sequence[ClassAttribute]]
+) -> None:
     id = entry.get("id")
     if "frames" in entry:
         raise invalid(f"annotation {_shown(id)} is one of a video.", code="unsupported_item")
@@ -156,7 +168,8 @@ def _add(converted: Converted, entry: Mapping[str, Any]) -> None:
         kind = next(kind for kind in _LEFT_OUT if kind in entry)
         converted.notice(_LEFT_OUT[kind])
         return
-    name, more = converted.label(entry.get("name")), _more(entry)
+    name = converted.label(entry.get("name"))
+    more = _more(entry, properties.get(name, ()))
     if polygon is not None:
         paths = _member(polygon, "paths", id)
         converted.polygon(id, name, [_path(path, id) for path in paths], **more)
@@ -170,9 +183,13 @@ def _add(converted: Converted, entry: Mapping[str, Any]) -> None:
         converted.box(id, name, *(box.get(side) for side in "xywh"), **more)
 
 
-def _more(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _more(entry: Mapping[str, Any], properties: Sequence[ClassAttribute]) -> dict[str, Any]:
     listed = entry.get("attributes") or []
     attributes = [*listed] if isinstance(listed, list) else [listed]
+    if properties and isinstance(entry.get("properties"), list):
+        options, rest = chosen_of(entry["properties"], properties)
+        attributes += options
+        entry = {**entry, "properties": rest}
     for key in _KEPT:
         if entry.get(key):
             value = entry[key]

@@ -151,11 +151,7 @@ def _save_frames(run: Run, dataset: Dataset, task: PredictionTask, chosen: Chose
             check=run.check,
         )
         if len(wanted) < len(chosen.times):
-            raise Conflict(
-                "The video is not the one that was predicted: it has no frames at these times.",
-                code="media_changed",
-                fix="Put the file back as it was, or predict it again.",
-            )
+            raise _changed("The video is not the one that was predicted: it has no frames at these times.")
         times = {each.index: time for time, each in wanted.items()}
         frames = sorted(wanted.values(), key=lambda each: each.index)
         arrivals = FrameArrivals(
@@ -182,6 +178,8 @@ def _save_picture(run: Run, dataset: Dataset, task: PredictionTask, chosen: Chos
         if sample is None:
             with studio.predictions.open_media(run.principal, task) as file:
                 stored = studio.ingest.stage(read_image_file(file), name, folder)
+            if (stored.width, stored.height) != (chosen.prediction.width, chosen.prediction.height):
+                raise _changed("The picture is not the one that was predicted: its size is another.")
             place = (folder, stored.filename)
             sample = importing.find(dataset, [place]).get(place)
             if sample is not None and sample.sha256 != stored.sha256:
@@ -210,6 +208,10 @@ def _save_picture(run: Run, dataset: Dataset, task: PredictionTask, chosen: Chos
             code=failed.error_code,
             fix="Mend the cause and save again.",
         )
+
+
+def _changed(what: str) -> Conflict:
+    return Conflict(what, code="media_changed", fix="Put the file back as it was, or predict it again.")
 
 
 def _image_of(run: Run, dataset: Dataset, task: PredictionTask) -> Sample | None:

@@ -213,17 +213,19 @@ def _moved(patches: Patches, index: int, rng: np.random.Generator) -> NDArray[np
 
 
 def _changed(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Pictures ``[N, S, S, 3]`` in other light and by another camera: that was measured to teach the most."""
+    """The pictures ``[N, S, S, 3]``, changed in place: in other light and by another camera, which was
+    measured to teach the most.
+    """
     one = (len(images), 1, 1, 1)
 
     def drawn(low: float, high: float, shape: tuple[int, ...] = one) -> torch.Tensor:
         return torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32)).to(images.device)
 
+    contrast, tint = drawn(*CONTRAST), drawn(1 - TINT, 1 + TINT, (len(images), 1, 1, 3))
     mean = images.mean((1, 2, 3), keepdim=True)
+    light = ((1 - contrast) * mean + drawn(-BRIGHTNESS, BRIGHTNESS)) * tint
     noise = torch.randn(images.shape, device=images.device)
-    changed = (images - mean) * drawn(*CONTRAST) + mean + drawn(-BRIGHTNESS, BRIGHTNESS)
-    changed = changed * drawn(1 - TINT, 1 + TINT, (len(images), 1, 1, 3))
-    return (changed + noise * drawn(0, NOISE)).clamp(0, 255)
+    return images.mul_(contrast * tint).add_(light).addcmul_(noise, drawn(0, NOISE)).clamp_(0, 255)
 
 
 def _pixels(crops: NDArray[np.uint8], device: torch.device) -> torch.Tensor:

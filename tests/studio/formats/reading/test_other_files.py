@@ -206,6 +206,57 @@ def test_darwin_as_the_seeds_table_says(read):
     ]
 
 
+def metadata(*properties) -> dict:
+    return {"version": "1.0", "classes": [{"name": "car", "type": "polygon", "properties": [*properties]}, 7]}
+
+
+def one_of(name, *values, type="single_select", key="property_values") -> dict:
+    return {"name": name, "type": type, key: [{"value": value, "color": "auto"} for value in values]}
+
+
+@pytest.mark.parametrize("place", [".v7/", "set/.v7/"])
+def test_darwin_properties_of_one_option_are_attributes_of_the_class(read, place):
+    told = [
+        {"frame_index": 0, "name": "colour", "value": "red"},
+        {"name": "seats", "value": "four"},
+        {"name": "doors", "value": "2"},
+        {"name": "doors", "value": "4"},
+        {"name": "state", "value": "other"},
+        {"name": "extras", "value": "roof"},
+    ]
+    box = {"x": 1, "y": 2, "w": 10, "h": 20}
+    listed = metadata(
+        one_of("colour", "red", "blue"),
+        one_of("doors", "2", "4", key="options"),
+        one_of("state", "new", "old"),
+        one_of("extras", "roof", "hook", type="multi_select"),
+        one_of("seats", "four"),
+        {"name": 3},
+    )
+    found = read(
+        {
+            f"{place}metadata.json": listed,
+            "set/a.json": darwin({"id": "b", "name": "car", "bounding_box": box, "properties": told}),
+        }
+    )
+    assert found.format == "darwin"
+    (car,) = found.reader.classes
+    assert (car.name, [(a.name, a.options) for a in car.attributes]) == (
+        "car",
+        [("colour", ("red", "blue")), ("doors", ("2", "4")), ("state", ("new", "old"))],
+    )
+    (shape,) = found.shapes("a.jpg")
+    assert shape.attributes == [{"colour": "red"}, {"properties": told[1:]}]
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"classes": 3}', '{"classes": [{"properties": [{}]}]}'])
+def test_darwin_metadata_that_is_broken_is_no_reason_to_refuse_annotations(read, broken):
+    box = {"id": "b", "name": "car", "bounding_box": {"x": 1, "y": 2, "w": 10, "h": 20}}
+    found = read({".v7/metadata.json": broken, "a.json": darwin(box | {"properties": [{"name": "x"}]})})
+    assert found.reader.classes == []
+    assert found.shapes("a.jpg")[0].attributes == [{"properties": [{"name": "x"}]}]
+
+
 def test_darwin_folders_and_the_name_of_the_uploaded_file(read):
     found = read({"a.json": darwin(path="/night/left"), "pictures/up.jpg": b""})
     assert found.splits == {"night/left/a.jpg": ("pictures/up.jpg", None)}

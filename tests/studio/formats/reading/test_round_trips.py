@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_box
+from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, enclosing_box, with_box
 from tintype_studio.errors import InvalidInput
 from tintype_studio.formats import WRITERS
 from tintype_studio.formats.base import ExportClass, ExportItem
@@ -364,8 +364,8 @@ def _is_inside(annotation: Any) -> bool:
 
 
 def _bounds(annotation: Any) -> list[float]:
-    box = annotation.bounding_box
-    return [box.x, box.y, box.x + box.w, box.y + box.h]
+    x, y, w, h = enclosing_box(annotation)  # not its box, which a thin outline has none of
+    return [x, y, x + w, y + h]
 
 
 def test_compressed_run_lengths_are_read_as_pycocotools_writes_them():
