@@ -17,7 +17,8 @@ from tintype_server.dispatch.dispatcher import Dispatcher
 from tintype_server.runtime import Runtime, everything
 from tintype_server.settings import Settings
 from tintype_studio import clock
-from tintype_studio.approvals.service import TOKEN_TTL, Status
+from tintype_studio.approvals.approval import Status
+from tintype_studio.approvals.service import TOKEN_TTL
 from tintype_studio.errors import ConfirmationRequired, Conflict, TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role

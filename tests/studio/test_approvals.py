@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.approvals.service import PREFIX, QUEUE_TTL, TOKEN_TTL, Approval, Asked, Status
+from tintype_studio.approvals.approval import Approval, Asked, Status
+from tintype_studio.approvals.service import PREFIX, QUEUE_TTL, TOKEN_TTL
 from tintype_studio.errors import ApprovalDenied, Cancelled, Conflict, Forbidden, NotFound, TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role

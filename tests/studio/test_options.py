@@ -205,3 +205,18 @@ def test_undo_of_an_attribute_leaves_what_was_chosen_as_metadata(world: World, b
     assert kept.attributes == [{"colour": "green"}]
     world.undo(saved)
     assert world.seen() == before
+
+
+def test_an_image_comes_back_from_the_bin_only_with_options_that_are_there(
+    studio, owner, declared, sample, boxes
+) -> None:
+    save(studio, owner, sample, boxes, {"colour": "red"})
+    studio.samples.delete(owner, sample.id)
+    narrow = DatasetClass("sign", attributes=(ClassAttribute("colour", ("blue", "white")),))
+    studio.classes.declare(owner, "signs", [narrow])
+    with pytest.raises(Conflict) as caught:
+        studio.batch.update(owner, "signs", [sample.id], archived=False)
+    assert caught.value.code == "option_missing"
+    studio.classes.declare(owner, "signs", [SIGN])
+    studio.batch.update(owner, "signs", [sample.id], archived=False)
+    assert saved(studio, owner, sample) == [[{"colour": "red"}]]

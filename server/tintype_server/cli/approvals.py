@@ -12,7 +12,7 @@ from tintype_server.cli.resource import ResourceGroup
 from tintype_server.settings import Settings
 
 if TYPE_CHECKING:
-    from tintype_studio.approvals.service import Approval
+    from tintype_studio.approvals.approval import Approval
 
 SHORTEST_PREFIX = 8
 """Characters of an id that stand for the whole, if there is one such."""
@@ -30,7 +30,7 @@ def command() -> None:
 @click.pass_obj
 def list_approvals(settings: Settings, status: str, as_json: bool) -> None:
     """List the calls that wait, newest first."""
-    from tintype_studio.approvals.service import Status
+    from tintype_studio.approvals.approval import Status
 
     with acting(settings, "approvals.list", status=status) as (studio, principal):
         found = studio.approvals.list(principal, status=None if status == "all" else Status(status))

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from tintype_studio import clock
+from tintype_studio.approvals.approval import Approval, Asked, Status, approval_of, shown
 from tintype_studio.errors import ApprovalDenied, Conflict, Forbidden, NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.permissions import require
@@ -27,7 +26,7 @@ from tintype_studio.names import printable
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.liveness import Liveness
 from tintype_studio.storage.signing import Signer
-from tintype_studio.storage.tables import api_keys, approvals
+from tintype_studio.storage.tables import approvals
 from tintype_studio.waiting import Waiters
 
 PREFIX = "cft_"
@@ -36,60 +35,6 @@ TOKEN_TTL = timedelta(minutes=15)
 QUEUE_TTL = timedelta(hours=24)
 """How long a person may take to decide, and how long a decision stands."""
 MAX_WAITERS = 8
-
-
-class Status(StrEnum):
-    """Where an approval stands."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    DENIED = "denied"
-    USED = "used"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A call that needs a word, as the guard describes it."""
-
-    call_id: str
-    tool: str
-    required_role: Role
-    fingerprint: str
-    """Digest of tool, arguments and what they stand for."""
-    arguments: dict[str, Any]
-    credits: int
-    summary: str
-    agent: str | None = None
-    idempotency_key: str | None = None
-    by_human: bool = False
-    """Whether the caller's own word is not enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """An approval as it may be shown."""
-
-    row_id: int
-    id: str
-    call_id: str
-    tool: str
-    required_role: Role
-    credits: int
-    summary: str
-    status: Status
-    agent: str | None
-    key_prefix: str
-    created_at: datetime
-    expires_at: datetime
-    decided_by: str | None
-    """UUID of the key that decided."""
-    decided_at: datetime | None
-    used_by: str | None
-    """The call that went on with it."""
-    key_id: int
-    """Row id of the key that asked."""
-    by_human: bool
 
 
 class Approvals:
@@ -148,8 +93,8 @@ class Approvals:
                     )
                     .returning(approvals.c.id)
                 ).scalar_one()
-            row = connection.execute(_shown().where(approvals.c.id == row_id)).mappings().one()
-        return _approval(row), token
+            row = connection.execute(shown().where(approvals.c.id == row_id)).mappings().one()
+        return approval_of(row), token
 
     def claim(
         self,
@@ -286,7 +231,7 @@ class Approvals:
         with self._db.read() as connection:
             row = (
                 connection.execute(
-                    _shown().where(
+                    shown().where(
                         approvals.c.uuid == approval_id,
                         approvals.c.organization_id == principal.organization_id,
                     )
@@ -296,7 +241,7 @@ class Approvals:
             )
         if row is None:
             raise _not_found(approval_id)
-        return _approval(row)
+        return approval_of(row)
 
     def stored_call(
         self, principal: Principal, approval_id: str
@@ -305,7 +250,7 @@ class Approvals:
         with self._db.read() as connection:
             row = (
                 connection.execute(
-                    _shown(approvals.c.arguments, approvals.c.idempotency_key).where(
+                    shown(approvals.c.arguments, approvals.c.idempotency_key).where(
                         approvals.c.uuid == approval_id, approvals.c.api_key_id == principal.key_id
                     )
                 )
@@ -315,14 +260,14 @@ class Approvals:
         if row is None:
             raise _not_found(approval_id)
         arguments: dict[str, Any] = orjson.loads(self._signer.unseal(bytes(row["arguments"])))
-        return _approval(row), arguments, row["idempotency_key"]
+        return approval_of(row), arguments, row["idempotency_key"]
 
     def list(
         self, principal: Principal, *, status: Status | None = Status.PENDING, limit: int = 100
     ) -> list[Approval]:
         """The organization's approvals, newest first; a role below admin sees its own key's."""
         query = (
-            _shown()
+            shown()
             .where(approvals.c.organization_id == principal.organization_id)
             .order_by(approvals.c.id.desc())
         )
@@ -338,7 +283,7 @@ class Approvals:
             if status in {Status.PENDING, Status.APPROVED}:
                 query = query.where(approvals.c.expires_at > clock.now())
         with self._db.read() as connection:
-            return [_approval(row) for row in connection.execute(query.limit(limit)).mappings()]
+            return [approval_of(row) for row in connection.execute(query.limit(limit)).mappings()]
 
     def decide(self, principal: Principal, approval_id: str, *, approve: bool) -> Approval:
         """Say yes or no, and change one's mind until it is used.
@@ -477,36 +422,4 @@ def _not_found(approval_id: str) -> NotFound:
         f"There is no approval {printable(approval_id[:40])!r}.",
         code="approval_not_found",
         fix="List them with `tintype approvals list`, or send the call again to ask anew.",
-    )
-
-
-def _shown(*more: sa.Column[Any]) -> sa.Select[Any]:
-    columns = [c for c in approvals.c if c.name not in {"arguments", "token_hash", "idempotency_key"}]
-    return sa.select(*columns, *more, api_keys.c.prefix).join(
-        api_keys, api_keys.c.id == approvals.c.api_key_id
-    )
-
-
-def _approval(row: sa.RowMapping) -> Approval:
-    status = Status(row["status"])
-    if status in {Status.PENDING, Status.APPROVED} and row["expires_at"] <= clock.now():
-        status = Status.EXPIRED
-    return Approval(
-        row_id=row["id"],
-        id=row["uuid"],
-        call_id=row["call_id"],
-        tool=row["tool"],
-        required_role=Role(row["required_role"]),
-        credits=row["credits"],
-        summary=row["summary"],
-        status=status,
-        agent=row["agent"],
-        key_prefix=row["prefix"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        decided_by=row["decided_by"],
-        decided_at=row["decided_at"],
-        used_by=row["used_by"],
-        key_id=row["api_key_id"],
-        by_human=row["by_human"],
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.approvals.service import Status
+from tintype_studio.approvals.approval import Status
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.storage.database import Database

@@ -262,8 +262,8 @@ class Uploads:
             raise Conflict(
                 f"Uploads of {waiting // 1024**3:,} GiB wait to be used.",
                 code="uploads_full",
-                fix="Use them first, or call again tomorrow: what nobody uses is removed after a day, what was "
-                "predicted with its task.",
+                fix="Use them first, or call again tomorrow: what nobody uses is removed after a day, what "
+                "was predicted with its task.",
             )
 
     def _local(self, key: str) -> Path | None:

@@ -20,10 +20,11 @@ def _axes(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     ``x' = xx x + yx y`` and ``y' = xy x + yy y``, y down. Turns by other than quarters are left out, as
     players do.
     """
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideDataContainer, Type
 
-    # The stubs call it a dictionary; iterating gives the entries themselves.
-    entries: Iterable[Any] = frame.side_data
+    # The stubs call it a dictionary; iterating gives the entries themselves. As an attribute of the frame it
+    # would hold the frame that holds it: hundreds of megabytes, until somebody looks for such circles.
+    entries: Iterable[Any] = SideDataContainer(frame)
     for data in entries:
         if data.type == Type.DISPLAYMATRIX:
             a, b, _, c, d, *_ = _MATRIX.unpack(bytes(data)[: _MATRIX.size])

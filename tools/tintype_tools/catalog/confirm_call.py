@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tintype_studio.approvals.service import Status
+from tintype_studio.approvals.approval import Status
 from tintype_studio.errors import ApprovalDenied
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Affected, Call, Output, Plan

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from tintype_server.dispatch.fingerprint import fingerprint
 from tintype_server.dispatch.rehearsal import binding, done, rehearse, shown, told
 from tintype_server.dispatch.running import REST, Next, RunningCall
-from tintype_studio.approvals.service import TOKEN_TTL, Asked
+from tintype_studio.approvals.approval import Asked
+from tintype_studio.approvals.service import TOKEN_TTL
 from tintype_studio.errors import ConfirmationRequired, Conflict
 from tintype_tools.call import Outcome, Plan
 from tintype_tools.spec import Effect
