@@ -62,9 +62,7 @@ class PictographWriter(ExportWriter):
             "format": self.format,
             "name": self.dataset_name,
             "created_at": self.archive.created_at.isoformat(),
-            "classes": [
-                DatasetClass(c.name, c.type, c.color, c.attributes).as_json() for c in self.classes
-            ],
+            "classes": [DatasetClass(c.name, c.type, c.color, c.attributes).as_json() for c in self.classes],
         }
         self.archive.write_chunks(
             "dataset.json", [to_json(head)[:-1] + b',"images":[\n', self._listing, b"\n]}\n"]
