@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from support.doors import Site
 
+from tintype_server.http.uploads import AT_ONCE
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
 from tintype_studio.identity.keys import Principal
@@ -85,6 +87,7 @@ def test_forms_that_are_none(site: Site, studio: Studio, owner: Principal, ticke
         (b"", 422, "invalid_form"),
         (many + token + file + b"--b--\r\n", 413, "form_too_large"),
         (part("token", bytes(20_000)) + file + b"--b--\r\n", 413, "form_too_large"),
+        (part("", bytes(10_000)) * 150 + token + file + b"--b--\r\n", 413, "form_too_large"),
     ]
     for body, status, code in cases:
         response = post(site, body)
@@ -102,6 +105,24 @@ def test_a_file_over_the_limit(site: Site, studio: Studio, owner: Principal, tic
     response = post(site, body)
     assert (response.status_code, response.json()["error"]["code"]) == (413, "file_too_large")
     assert kept(studio, owner) == before
+
+
+def test_forms_that_never_tell_their_link_keep_nobody_out(
+    site: Site, studio: Studio, owner: Principal, ticket: Ticket
+) -> None:
+    address = urlsplit(site.url)
+    head = (
+        "POST /_upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        "Content-Length: 100000\r\n\r\n--b\r\n"
+    )
+    with ExitStack() as stack:
+        for _ in range(AT_ONCE):
+            line = socket.create_connection((address.hostname or "", address.port or 0))
+            stack.enter_context(line).sendall(head.encode())
+        time.sleep(0.2)
+        body = part("token", ticket.token.encode()) + part("file", b"abc", '; filename="file"')
+        assert post(site, body + b"--b--\r\n").status_code == 204
+    assert studio.uploads.read(owner, ticket.path, max_bytes=10) == b"abc"
 
 
 def test_a_claim_of_ten_gigabytes_with_ten_kilobytes(

@@ -15,6 +15,8 @@ from tintype_studio.storage.uploads import cut_off
 FILE = "file"
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 16 * 1024
+MAX_BYTES_BEFORE = 2 * MAX_FIELDS * MAX_FIELD_BYTES
+"""Until the file begins, also of parts that have no name and of what stands before the first one."""
 
 
 class FormFile:
@@ -36,6 +38,7 @@ class FormFile:
         self._value = bytearray()
         self._data: list[bytes] = []
         self._in_file = self._file_ended = False
+        self._read_bytes = 0
         self._parser: Any = MultipartParser(
             boundary,
             {
@@ -50,10 +53,16 @@ class FormFile:
         )
 
     async def fields(self) -> dict[str, str]:
-        """The fields before the file. Raises InvalidInput (``invalid_form``) when no file comes."""
+        """The fields before the file.
+
+        Raises InvalidInput (``invalid_form``) when no file comes, TooLarge (``form_too_large``) when too much
+        comes before it.
+        """
         while not self._in_file:
             if not await self._read():
                 raise _invalid("The form holds no part with the name file.")
+            if not self._in_file and self._read_bytes > MAX_BYTES_BEFORE:
+                raise _too_much()
         return self._fields
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -77,6 +86,7 @@ class FormFile:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             return False
+        self._read_bytes += len(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:

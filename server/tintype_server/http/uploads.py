@@ -12,7 +12,7 @@ import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tintype_server.http.form_file import MAX_FIELD_BYTES, MAX_FIELDS, FormFile
+from tintype_server.http.form_file import MAX_BYTES_BEFORE, FormFile
 from tintype_server.http.visibility import require_writable
 from tintype_server.runtime import Runtime
 from tintype_studio.errors import TintypeError
@@ -30,8 +30,8 @@ IDLE_SECONDS = 60.0
 DRAINED_BYTES = 64 * 1024 * 1024
 """What is still read of a file that is refused: a sender that is cut off does not see the answer."""
 
-FORM_BYTES = 2 * MAX_FIELDS * MAX_FIELD_BYTES
-"""Of a form, beside its file."""
+FIELDS_SECONDS = 60.0
+"""How long the fields of a form may take, the link among them."""
 
 
 class UploadRoutes:
@@ -46,7 +46,7 @@ class UploadRoutes:
         """Store the body, with a length or chunked; 200 once it is whole."""
         require_writable(self._settings)
         slot = self._uploads.slot(request.path_params["token"])
-        async with self._place(request) as body:
+        async with self._place(_Body(request)) as body:
             _require_declared(request, slot)
             await self._uploads.receive(slot, body.chunks())
         return Response(status_code=200)
@@ -54,34 +54,38 @@ class UploadRoutes:
     async def post(self, request: Request) -> Response:
         """Store the file of a form whose field ``token`` is that of a link; 204 once it is whole."""
         require_writable(self._settings)
-        async with self._place(request) as body:
+        body = _Body(request)
+        # A form holds no place before its link is known to be one: else anybody could hold them all.
+        async with body.drained():
             form = FormFile(request.headers.get("content-type", ""), body.chunks())
-            fields = await form.fields()
+            try:
+                with anyio.fail_after(FIELDS_SECONDS):
+                    fields = await form.fields()
+            except TimeoutError:
+                raise cut_off() from None
             slot = self._uploads.slot(fields.get("token", ""))
-            _require_declared(request, slot, FORM_BYTES)
+            _require_declared(request, slot, MAX_BYTES_BEFORE)
+        async with self._place(body):
             await self._uploads.receive(slot, form.chunks())
             await body.drain()
         return Response(status_code=204)
 
     @asynccontextmanager
-    async def _place(self, request: Request) -> AsyncIterator[_Body]:
-        """The request's body when it is its turn; what is refused of it is read away."""
+    async def _place(self, body: _Body) -> AsyncIterator[_Body]:
+        """A body when it is its turn; what is refused of it is read away."""
         if self._places is None:  # a limiter belongs to a running event loop
             self._places = anyio.CapacityLimiter(AT_ONCE)
         places = self._places
         try:
             with anyio.fail_after(PLACE_SECONDS):
-                await places.acquire_on_behalf_of(request)
+                await places.acquire_on_behalf_of(body)
         except TimeoutError:
             raise slow_store() from None
-        body = _Body(request)
         try:
-            yield body
-        except TintypeError:
-            await body.drain()
-            raise
+            async with body.drained():
+                yield body
         finally:
-            places.release_on_behalf_of(request)
+            places.release_on_behalf_of(body)
 
 
 def _require_declared(request: Request, slot: Slot, around: int = 0) -> None:
@@ -111,6 +115,15 @@ class _Body:
         except (ClientDisconnect, TimeoutError):
             self._ended = True
             raise cut_off() from None
+
+    @asynccontextmanager
+    async def drained(self) -> AsyncIterator[None]:
+        """When the block refuses the body, the rest of it is read away."""
+        try:
+            yield
+        except TintypeError:
+            await self.drain()
+            raise
 
     async def drain(self) -> None:
         """Read on without keeping anything."""

@@ -141,10 +141,6 @@ class Run:
             self._notes.lines.append(line)
         self._write_notes()
 
-    def credits_left(self) -> int:
-        """What the job may still charge."""
-        return self._commits.credits_left()
-
     def take_notes(self) -> Notes:
         """What is to be written with the next transaction."""
         with self._lock:

@@ -6,10 +6,13 @@ turn frames into pictures and ask the model. Only so many frames are in memory a
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tintype_studio.predictions.looking import Eye
@@ -36,6 +39,22 @@ _open: dict[str, tuple[Reader, int]] = {}
 """Of this child process, with the time of the last frame that was asked for: the next part goes on there."""
 
 
+_MMAP_THRESHOLD = -3
+"""``M_MMAP_THRESHOLD`` of glibc's ``mallopt``."""
+_PICTURE_BYTES = 1_000_000
+"""What is larger is given back to the system as soon as it is free."""
+
+
+@cache
+def _hold_no_holes() -> None:
+    """Pictures come and go in several threads; among smaller things they leave holes that nothing fits into.
+
+    Only glibc does so, and only it has the switch.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _PICTURE_BYTES)
+
+
 def detect(path: str, wanted: Sequence[Wanted], eye: Eye, blob_url: str, threshold: float) -> bytes:
     """What the model finds in these frames of a video file, in the order of time, as ``packing.pack`` has it.
 
@@ -47,6 +66,7 @@ def detect(path: str, wanted: Sequence[Wanted], eye: Eye, blob_url: str, thresho
     from tintype_studio.predictions.sight import open_sight
     from tintype_studio.storage.blobs import Blobs
 
+    _hold_no_holes()
     sight = open_sight(Blobs(blob_url), eye)
     reader, last = _open.get(path, (None, 0))
     if reader is None or (wanted and wanted[0].pts <= last):

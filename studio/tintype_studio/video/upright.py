@@ -22,9 +22,10 @@ def _axes(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """
     from av.sidedata.sidedata import SideDataContainer, Type
 
-    # The stubs call it a dictionary; iterating gives the entries themselves. As an attribute of the frame it
-    # would hold the frame that holds it: hundreds of megabytes, until somebody looks for such circles.
-    entries: Iterable[Any] = SideDataContainer(frame)
+    # The stubs know neither its argument nor that iterating gives the entries themselves. As an attribute of
+    # the frame it would hold the frame that holds it: hundreds of megabytes, until circles are sought.
+    container: Any = SideDataContainer
+    entries: Iterable[Any] = container(frame)
     for data in entries:
         if data.type == Type.DISPLAYMATRIX:
             a, b, _, c, d, *_ = _MATRIX.unpack(bytes(data)[: _MATRIX.size])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +14,19 @@ pytest.importorskip("onnx")
 
 import sqlalchemy as sa
 from support.jobs import books, turn
-from support.predicting import add_cells, ask, begun, scenes
+from support.predicting import add_cells, ask, begun, put, scenes
 
 from tintype_studio.catalog.datasets import Dataset
-from tintype_studio.errors import TintypeError
+from tintype_studio.errors import InvalidInput, TintypeError
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.job import JobStatus
+from tintype_studio.jobs.kinds.predict_video import by_minute
 from tintype_studio.jobs.pool import Pool
 from tintype_studio.predictions.shapes import MediaPrediction
 from tintype_studio.predictions.task import PredictionTask, Subject
 from tintype_studio.storage.prediction_tables import prediction_parts, prediction_tasks
 from tintype_studio.studio import Studio
+from tintype_studio.video.choice import Wanted
 
 SECOND = 1_000_000
 
@@ -113,10 +116,44 @@ def test_files_that_are_no_videos(studio: Studio, owner: Principal, pool: Pool, 
     assert (parts(studio), books(studio, owner)) == (0, (balance, 0))
 
 
+def short_told(data: bytes, seconds: int) -> bytes:
+    """An MP4 file whose header says that it ends after ``seconds``; its frames are all there."""
+    told = bytearray(data.replace(b"edts", b"free"))
+    for box in (b"mvhd", b"mdhd"):
+        at = data.index(box) + 16
+        (scale,) = struct.unpack_from(">I", data, at)
+        struct.pack_into(">I", told, at + 4, scale * seconds)
+    return bytes(told)
+
+
+def test_a_header_that_tells_a_short_length(
+    studio: Studio, owner: Principal, pool: Pool, tmp_path: Path
+) -> None:
+    """Nothing is looked at that was not quoted, however the file came to be longer."""
+    balance, _ = books(studio, owner)
+    long = scenes(tmp_path / "a.mp4", range(150)).read_bytes()
+    lying = ask(studio, owner, begun(studio, owner, short_told(long, 1), media="video"))
+    assert books(studio, owner) == (balance, 10)
+    waiting, ticket = studio.predictions.begin(owner, media="video")
+    put(studio, ticket, scenes(tmp_path / "b.mp4", range(3)).read_bytes())
+    replaced = ask(studio, owner, waiting)
+    put(studio, ticket, long)
+    for task in (lying, replaced):
+        assert worked(studio, owner, task, pool).word == "failed_wrong_length"
+    assert (parts(studio), books(studio, owner)) == (0, (balance, 0))
+
+
+def test_frames_just_behind_the_last_quoted_minute_belong_to_it() -> None:
+    frames = [Wanted(n, n, None, float(n)) for n in range(61)]
+    assert {minute: len(each) for minute, each in by_minute(frames, 1).items()} == {0: 61}
+    assert {minute: len(each) for minute, each in by_minute(frames, 2).items()} == {0: 60, 1: 1}
+    with pytest.raises(InvalidInput):
+        by_minute([*frames, Wanted(61, 61, None, 61.0)], 1)
+
+
 def test_a_failure_in_the_second_minute_gives_the_first_back(
     studio: Studio, owner: Principal, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tintype_studio.errors import InvalidInput
     from tintype_studio.jobs.kinds import predict_video
 
     balance, _ = books(studio, owner)

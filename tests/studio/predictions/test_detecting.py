@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -246,6 +247,17 @@ def test_only_so_many_frames_are_in_memory(tmp_path: Path, monkeypatch: pytest.M
     reader.close()
     assert len(found.timestamps_us) == 80
     assert 0 < slow.most <= 2 * detecting.WORKERS
+
+
+def test_no_frame_stays_behind(tmp_path: Path) -> None:
+    path = str(clip(tmp_path, seconds=3))
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(frames(path, Span(10.0)))) == 30
+        assert sum(type(each).__name__ == "VideoFrame" for each in gc.get_objects()) < 5
+    finally:
+        gc.enable()
 
 
 def test_what_the_model_raises_ends_it(tmp_path: Path) -> None:

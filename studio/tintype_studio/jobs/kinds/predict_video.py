@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from tintype_studio.errors import Unavailable
+from tintype_studio.errors import InvalidInput, Unavailable
 from tintype_studio.jobs.kind import Done
 from tintype_studio.jobs.media import PredictMedia, eye_of_job, finish, predicted
 from tintype_studio.jobs.pool import Pool
@@ -37,6 +37,8 @@ CHOOSE_SECONDS = 900.0
 MINUTE_DEADLINE_SECONDS = 3600.0
 """For one minute of video: sixty frames a second of a large model on one core."""
 ASSEMBLE_SECONDS = 1800.0
+SPILL_SECONDS = 1.0
+"""By which frames may lie behind the length that a file tells: its header rounds, and counts otherwise."""
 ANSWER = "answer"
 
 
@@ -57,7 +59,7 @@ class PredictVideo(PredictMedia):
             choice = prediction.choose()
             for note in choice.notes:
                 run.log(note, "warning")
-            minutes = by_minute(choice.frames)
+            minutes = by_minute(choice.frames, run.args["minutes"])
             run.stage("predicting", total=len(minutes) + 1)
             prediction.look(minutes)
             run.stage("following")
@@ -65,11 +67,23 @@ class PredictVideo(PredictMedia):
         return {"task": run.args["task"], "notes": choice.notes}
 
 
-def by_minute(frames: Sequence[Wanted]) -> dict[int, list[Wanted]]:
-    """The frames of each minute, by its number from 0; minutes without any are missing."""
+def by_minute(frames: Sequence[Wanted], quoted: int) -> dict[int, list[Wanted]]:
+    """The frames of each minute, by its number from 0; minutes without any are missing.
+
+    Raises InvalidInput (``wrong_length``) when there are frames behind the minutes that were quoted: the file
+    tells a shorter length than it has, or was replaced since. What nobody agreed to pay is not looked at.
+    """
+    if frames and frames[-1].seconds >= quoted * MINUTE_SECONDS + SPILL_SECONDS:
+        raise InvalidInput(
+            f"The video goes on to {frames[-1].seconds:,.0f} s, and its header says that it ends within "
+            f"{quoted * MINUTE_SECONDS:,} s.",
+            code="wrong_length",
+            fix="Write its header anew, as with ffmpeg -i in.mp4 -c copy out.mp4, and predict that file.",
+        )
     minutes: dict[int, list[Wanted]] = {}
     for frame in frames:
-        minutes.setdefault(int(frame.seconds // MINUTE_SECONDS), []).append(frame)
+        minute = min(int(frame.seconds // MINUTE_SECONDS), quoted - 1)
+        minutes.setdefault(minute, []).append(frame)
     return minutes
 
 
@@ -144,7 +158,6 @@ class _Prediction:
 
     def _part(self, first: Future[bytes], frames: Sequence[Wanted], minute: int, _key: str) -> Done:
         """A minute as an item; where looking ahead has failed, it is looked at once more."""
-        run = self._run
         try:
             data = first.result()
         except Unavailable:
@@ -155,9 +168,7 @@ class _Prediction:
                 sa.insert(prediction_parts).values(task_id=self._task_row_id, number=minute, data=data)
             )
 
-        # The quote may have been of fewer minutes, where a file tells its length wrongly.
-        price = min(price_of(OPERATIONS["video"]).total(1), run.credits_left())
-        return Done(price, write, {"frames": len(frames)})
+        return Done(price_of(OPERATIONS["video"]).total(1), write, {"frames": len(frames)})
 
 
 def assembled(
