@@ -330,6 +330,9 @@ def test_a_picture_is_saved(home: Path, tmp_path: Path, shown: tuple[str, ...]) 
     result = run(home, *shown, "--picture", str(tmp_path / "out.bin"))
     assert result.exit_code == 0, result.stderr
     assert Image.open(tmp_path / "out.bin").size[0] > 0
+    for name, format in (("out.png", "PNG"), ("out.webp", "WEBP"), ("out.jpg", "JPEG")):
+        assert run(home, *shown, "--picture", str(tmp_path / name)).exit_code == 0
+        assert Image.open(tmp_path / name).format == format
 
 
 def test_a_picture_that_cannot_be_saved_is_refused_before_the_call(

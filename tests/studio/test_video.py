@@ -52,6 +52,12 @@ def test_a_turned_video_comes_upright(tmp_path: Path) -> None:
     assert number(np.rot90(pixels, -1)) == shown(UNEVEN[:10], 0.1)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_video_that_begins_late_is_as_long_as_it_shows(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, [2000 + 40 * n for n in range(100)])
+    assert probe(str(path)).duration_seconds == pytest.approx(4.0, abs=0.1)
+
+
 def test_a_cut_off_video_gives_its_whole_frames_and_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", UNEVEN)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -142,7 +142,18 @@ def _require_folder(picture: Path) -> None:
 
 
 def _write(picture: Path, data: bytes) -> None:
+    """In the format that the file's name says, where it says one that others read."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    wanted = Image.registered_extensions().get(picture.suffix.lower())
     try:
+        with Image.open(BytesIO(data)) as image:
+            if wanted in {"PNG", "WEBP", "JPEG"} and wanted != image.format:
+                converted = BytesIO()
+                image.save(converted, wanted)
+                data = converted.getvalue()
         picture.write_bytes(data)
     except OSError as error:
         raise _not_written(picture, error.strerror or type(error).__name__) from error

@@ -70,6 +70,8 @@ def _option(name: str, prop: Mapping[str, Any], short: Sequence[str], *, require
     flags = [*map(flag_of, (name, *short)), name]
     if word := _word(branch):
         return click.Option(flags, metavar=word, multiple=True, help=f"{text} Or a JSON array.".strip())
+    if choices := branch.get("enum"):  # told, not checked: the tool refuses with the same words as everywhere
+        return click.Option(flags, metavar="|".join(map(str, choices)), help=text)
     return click.Option(flags, metavar=METAVARS.get(kind or "", "JSON"), help=text)
 
 

@@ -199,8 +199,10 @@ def _told(handler: Handler, *, shown: bool = True) -> Handler:
         try:
             return await handler(WireRequest(request.scope, request.receive))
         except TintypeError as error:
-            as_400 = shown and error.status < 500 and error.status not in PASSED_ON
-            return _refusal(error, 400 if as_400 else error.status)
+            # Clients send again, dozens of times, what is answered with 503; that helps only if it may pass.
+            status = 422 if error.status == 503 and not error.retryable else error.status
+            as_400 = shown and status < 500 and status not in PASSED_ON
+            return _refusal(error, 400 if as_400 else status)
 
     return handle
 

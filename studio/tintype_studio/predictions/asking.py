@@ -40,6 +40,8 @@ class PredictionRequest:
     """None for the model's own best."""
     objects: tuple[str, ...] = ()
     """What a built-in engine is to find."""
+    upload_version: str | None = None
+    """Of the file that was there when the prediction was asked for (``Uploads.version``)."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values."""

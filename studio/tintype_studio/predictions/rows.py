@@ -192,6 +192,7 @@ def _asked(request: PredictionRequest) -> dict[str, Any]:
         "image": request.subject.image,
         "threshold": request.threshold,
         "objects": list(request.objects) or None,
+        "upload_version": request.upload_version,
     }
     return {
         "model": request.model[:MAX_MODEL_NAME] or None,

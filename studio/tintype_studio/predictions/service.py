@@ -62,7 +62,7 @@ class PredictionTasks:
         self.models = PredictionModels(studio.models, studio.detectors.settings)
         self.rows = TaskRows(self._db, studio.blobs, timedelta(days=studio.workspace.prediction_days))
         self._lock = threading.Lock()
-        self._probed: OrderedDict[tuple[str, int], VideoInfo] = OrderedDict()
+        self._probed: OrderedDict[tuple[str, str], VideoInfo] = OrderedDict()
 
     # --- Begin ------------------------------------------------------------------------------------------
 
@@ -77,6 +77,7 @@ class PredictionTasks:
     ) -> tuple[PredictionTask, Ticket]:
         """A task that waits for its file, and leave to put it. Raises as ``require_begin``."""
         self.require_begin(principal, media=media, mime_type=mime_type, frames_per_second=frames_per_second)
+        self._studio.uploads.require_room(principal)
         name = clean_file_name(file_name)
         ticket = self._studio.uploads.issue(principal, "media", UploadKind(media))
         uuid = clock.new_id()
@@ -146,7 +147,7 @@ class PredictionTasks:
         fps = fps_of(request.media, request.frames_per_second)
         model = self.models.resolve(principal, request.model)
         objects = objects_for(model, request.objects)
-        self._require_there(principal, request.subject, task)
+        version = self._require_there(principal, request.subject, task)
         minutes, duration_us = 1, None
         if request.media == "video" and (info := self._probe(principal, request.subject, check, task)):
             minutes, duration_us = minutes_of(info.duration_seconds), round(info.duration_seconds * 1e6)
@@ -159,6 +160,7 @@ class PredictionTasks:
             frames_per_second=fps,
             threshold=model.threshold if request.threshold is None else request.threshold,
             objects=objects,
+            upload_version=version,
         )
         args = {**wanted.as_json(), "minutes": minutes, "duration_us": duration_us, "label": model.label}
         args["model_id"] = None if model.model is None else model.model.id
@@ -226,10 +228,18 @@ class PredictionTasks:
     def open_media(self, principal: Principal, task: PredictionTask) -> Iterator[Path]:
         """The picture or video as a file, for the time of the block; it must not be changed.
 
-        NotFound (``upload_not_found``, ``file_not_found``, ``image_not_found``) when it is gone.
+        NotFound (``upload_not_found``, ``file_not_found``, ``image_not_found``) when it is gone, Conflict
+        (``media_changed``) when another was uploaded in its place: the link takes files for an hour.
         """
         if task.subject.image is None:
             upload, local = task.subject.upload, task.subject.local
+            asked = task.facts.get("upload_version")
+            if upload is not None and asked and asked != self._studio.uploads.version(principal, upload):
+                raise Conflict(
+                    "Another file was uploaded in the place of the one that the prediction is of.",
+                    code="media_changed",
+                    fix="Begin another task for the other file.",
+                )
             with self._studio.videos.open(principal, upload, local) as file:
                 yield file
             return
@@ -267,13 +277,16 @@ class PredictionTasks:
             )
         return task_of(row)
 
-    def _require_there(self, principal: Principal, subject: Subject, task: PredictionTask | None) -> None:
+    def _require_there(
+        self, principal: Principal, subject: Subject, task: PredictionTask | None
+    ) -> str | None:
+        """The version of the upload that is there; None of what is no upload."""
         if subject.image is not None:
             self._studio.samples.get(principal, subject.image)
         if subject.upload is None:
-            return
+            return None
         try:
-            self._studio.uploads.size(principal, subject.upload)
+            return self._studio.uploads.version(principal, subject.upload)
         except NotFound:
             if task is None:
                 raise
@@ -294,9 +307,9 @@ class PredictionTasks:
 
         A call asks several times, and an upload may lie on another machine: what was found is kept.
         """
-        key: tuple[str, int] | None = None
+        key: tuple[str, str] | None = None
         if subject.upload is not None:
-            key = (subject.upload, self._studio.uploads.size(principal, subject.upload))
+            key = (subject.upload, self._studio.uploads.version(principal, subject.upload))
             with self._lock:
                 if key in self._probed:
                     return self._probed[key]
@@ -332,6 +345,17 @@ def _already(task: PredictionTask, request: PredictionRequest) -> Prepared:
             f"This task was predicted with {task.model!r} already.",
             code="prediction_started",
             fix="Begin another task for another model.",
+        )
+    asked = {
+        "frames_per_second": (request.frames_per_second, task.frames_per_second),
+        "threshold": (request.threshold, task.facts.get("threshold")),
+        "objects": (list(request.objects) or None, task.facts.get("objects")),
+    }
+    if others := [name for name, (now, then) in asked.items() if now is not None and now != then]:
+        raise Conflict(
+            f"This task was predicted with other values of {', '.join(others)} already.",
+            code="prediction_started",
+            fix="Begin another task for these.",
         )
     return Prepared({}, OPERATIONS[task.media], 0, 0, None, started=task)
 

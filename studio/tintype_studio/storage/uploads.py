@@ -177,6 +177,15 @@ class Uploads:
         except FileNotFoundError:
             raise _not_found() from None
 
+    def version(self, principal: Principal, path: str) -> str:
+        """Changes when another file is put in the place of an upload; ``NotFound`` as in ``size``."""
+        try:
+            found = obstore.head(self._store, _key(principal, path))
+        except FileNotFoundError:
+            raise _not_found() from None
+        # Without the store's own tag: where files are files, it changes when a workspace is moved.
+        return f"{found['size']} {found['last_modified'].isoformat()}"
+
     def read(self, principal: Principal, path: str, *, max_bytes: int) -> bytes:
         """A small upload whole; ``TooLarge`` when it is larger than ``max_bytes``."""
         try:
@@ -236,6 +245,10 @@ class Uploads:
             with suppress(FileNotFoundError):
                 obstore.delete(self._store, old)
         return len(old)
+
+    def require_room(self, principal: Principal) -> None:
+        """Refuse (``uploads_full``, ``disk_full``) where the organization may put nothing more for now."""
+        self._require_room(f"{_PREFIX}/{principal.organization_uuid}/")
 
     def _require_room(self, key: str) -> None:
         self._require_disk()

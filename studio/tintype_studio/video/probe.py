@@ -57,7 +57,9 @@ def probe(path: str) -> VideoInfo:
                 if not duration or not rate:
                     raise
             else:
-                duration, count = duration or seconds, count or counted
+                # Some containers tell the time of their end, wherever they begin.
+                duration = seconds or duration if not stream.duration else duration
+                count = count or counted
                 rate = rate or (Fraction(counted) / seconds if seconds else Fraction(1))
                 duration = duration or count / rate
         if not count:

@@ -43,6 +43,21 @@ def test_a_dry_run_begins_nothing(site: Site) -> None:
     assert (told["dry_run"], told["affected"][0]["kind"]) == (True, "prediction_task.created")
 
 
+def test_an_engine_that_is_not_there_is_no_503_that_clients_send_again(site: Site) -> None:
+    task = post(site, "/dragoneye/prediction-task/begin", BEGIN).json()
+    form = task["signed_urls"][0]["presigned_post_request"]
+    sent = httpx.post(form["url"], data=form["fields"], files={"file": b"x"})
+    assert sent.is_success, sent.text
+    asked = {
+        "prediction_task_uuid": task["prediction_task_uuid"],
+        "model_name": "recognize_anything/open_vocabulary",
+        "objects": "sign",
+    }
+    refused = post(site, "/dragoneye/predict", asked)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "model_not_ready")
+    assert refused.json()["error"]["retryable"] is False
+
+
 def test_addresses_that_are_none(site: Site) -> None:
     headers = {"X-API-Key": site.owner}
     for path in ("", "status", "prediction-task/status/", "prediction-task"):

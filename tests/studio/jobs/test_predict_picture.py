@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from support.jobs import books, turn
-from support.predicting import CELLS, ON, PICTURE, add_cells, ask, begun
+from support.predicting import CELLS, ON, PICTURE, add_cells, ask, begun, put
 from support.ready_models import add_model, png, scene
 from support.videos import clip
 
@@ -59,6 +59,21 @@ def test_a_picture_is_predicted_and_paid(studio: Studio, owner: Principal, pool:
         assert file.read_bytes() == PICTURE
 
 
+def test_another_file_under_the_same_link_is_not_shown_as_the_predicted_one(
+    studio: Studio, owner: Principal, pool: Pool
+) -> None:
+    waiting, ticket = studio.predictions.begin(owner, media="image")
+    put(studio, ticket, PICTURE)
+    task = worked(studio, owner, ask(studio, owner, waiting), pool)
+    with studio.predictions.open_media(owner, task) as file:
+        assert file.read_bytes() == PICTURE
+    put(studio, ticket, png(scene(64, 64, (0, 0, "blue"))))
+    with pytest.raises(Conflict) as refused, studio.predictions.open_media(owner, task):
+        pass
+    assert refused.value.code == "media_changed"
+    assert len(studio.predictions.result(owner, task).objects) == 2
+
+
 def test_nothing_in_it_costs_nothing(studio: Studio, owner: Principal, pool: Pool) -> None:
     balance, _ = books(studio, owner)
     task = worked(studio, owner, ask(studio, owner, begun(studio, owner, png(scene(64, 64)))), pool)
@@ -97,6 +112,9 @@ def test_it_is_predicted_once(studio: Studio, owner: Principal, pool: Pool) -> N
     with pytest.raises(Conflict) as other:
         ask(studio, owner, task, model="cells@1")
     assert other.value.code == "prediction_started"
+    with pytest.raises(Conflict, match="threshold") as stricter:
+        ask(studio, owner, task, threshold=0.77)
+    assert stricter.value.code == "prediction_started"
     worked(studio, owner, task, pool)
     assert ask(studio, owner, task).word == "predicted"
     assert len(studio.jobs.list(owner)) == 1

@@ -138,8 +138,8 @@ def test_a_header_that_tells_a_short_length(
     put(studio, ticket, scenes(tmp_path / "b.mp4", range(3)).read_bytes())
     replaced = ask(studio, owner, waiting)
     put(studio, ticket, long)
-    for task in (lying, replaced):
-        assert worked(studio, owner, task, pool).word == "failed_wrong_length"
+    assert worked(studio, owner, lying, pool).word == "failed_wrong_length"
+    assert worked(studio, owner, replaced, pool).word == "failed_media_changed"
     assert (parts(studio), books(studio, owner)) == (0, (balance, 0))
 
 

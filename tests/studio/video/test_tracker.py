@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from support.moving import SIZE, Thing, detections, tracked
 
 from tintype_studio.video.tracking.association import overlaps, pairs
-from tintype_studio.video.tracking.looks import distances, look_of
+from tintype_studio.video.tracking.looks import LENGTH, distances, look_of
 from tintype_studio.video.tracking.motion import Motion, centred, cornered
 from tintype_studio.video.tracking.protocol import Tracker
 from tintype_studio.video.tracking.tracker import Tuning, TwoStageTracker
@@ -47,6 +47,30 @@ def test_objects_that_cross_do_not_change_ids(fps: int, looks: bool) -> None:
     found = tracked(TwoStageTracker(*SIZE), detections(things, times(fps, 8)), looks=looks)
     assert all(map(one_object, found.values()))
     assert found[1][0] != found[2][0]
+
+
+@pytest.mark.parametrize(("trust", "kept"), [(Tuning().trust_of_new, True), (1.0, False)])
+def test_what_is_seen_for_a_moment_where_two_meet_takes_over_neither(trust: float, kept: bool) -> None:
+    """Boxes of a real detector: at 3.4 and 3.6 s it saw a third sign across both."""
+    meeting = [
+        [(94, 67, 145, 117), (115, 85, 160, 131), (102, 74, 156, 130)],
+        [(100, 68, 142, 110), (108, 83, 156, 132), (99, 67, 160, 129)],
+        [(105, 68, 146, 107), (104, 83, 151, 131)],
+        [(98, 78, 151, 131)],
+        [(108, 69, 158, 119), (94, 84, 141, 130)],
+        [(116, 69, 164, 117), (88, 86, 133, 130)],
+    ]
+    before = [[(10 + 5 * n, 70, 54 + 5 * n, 114), (200 - 5 * n, 86, 244 - 5 * n, 130)] for n in range(17)]
+    tracker = TwoStageTracker(256, 192, Tuning(trust_of_new=trust))
+    ids = []
+    for n, boxes in enumerate(before + meeting):
+        look = np.full((len(boxes), LENGTH), 40, np.uint8)
+        if n < 16:
+            look[0] = 45
+        kinds, scores = np.zeros(len(boxes), int), np.full(len(boxes), 0.8)
+        ids.append(tracker.update(n * 200_000, np.array(boxes, float), scores, kinds, look).tolist())
+    assert ids[-1][1] == ids[0][1]
+    assert (ids[-1][0] == ids[0][0]) is kept
 
 
 def test_uneven_times_do_not_matter() -> None:

@@ -70,16 +70,23 @@ const decide = async (refuse) => {
     close();
     if (failed) {
       say(words(error), true);
-      await host.tell(`The user answered the question about "${summary}", but the call failed: ${words(error)}`);
+      await host.tell(
+        `The user answered the question about "${summary}", but the call failed: ${words(error)}`,
+        `I answered the question ${approval_id}, but the call failed.`,
+      );
     } else if (refuse) {
       say("Refused. Nothing was changed.");
-      await host.tell(`The user refused this call; nothing was changed, and it must not be repeated unasked: ${summary}`);
+      await host.tell(
+        `The user refused this call; nothing was changed, and it must not be repeated unasked: ${summary}`,
+        `I refused the call of ${approval_id}; nothing was changed. Do not repeat it unasked.`,
+      );
     } else {
       const spent = value.credits ? ` ${value.credits} credits were spent.` : "";
       say(`Done.${spent}`);
       await host.tell(
         `The user approved, and the call has been made, do not repeat it: ${summary}` +
           `${spent} call_id ${value.call_id}. Result: ${JSON.stringify(value.result).slice(0, 4000)}`,
+        `I approved the call of ${approval_id}; it has been made (call_id ${value.call_id}). Do not repeat it.`,
       );
     }
   } catch (error) {

@@ -78,10 +78,11 @@ const host = (() => {
     call: async (name, args) => read(await ask("tools/call", { name, arguments: args })),
     show: (mode) => ask("ui/request-display-mode", { mode }),
     // The model was not there when the user decided in a view: tell it, by what the host offers.
-    tell: async (text) => {
-      const content = [{ type: "text", text }];
-      if (capabilities.updateModelContext) await ask("ui/update-model-context", { content });
-      else if (capabilities.message) await ask("ui/message", { role: "user", content });
+    // A message counts as the user's own words, so names and results, which others wrote, stay out of it.
+    tell: async (text, inUsersName) => {
+      const content = (words) => [{ type: "text", text: words }];
+      if (capabilities.updateModelContext) await ask("ui/update-model-context", { content: content(text) });
+      else if (capabilities.message) await ask("ui/message", { role: "user", content: content(inUsersName) });
     },
     start: async (name) => {
       const hello = await ask("ui/initialize", {

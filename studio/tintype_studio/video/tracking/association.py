@@ -33,15 +33,17 @@ def like_sized(some: Floats, others: Floats, most: float) -> NDArray[np.bool_]:
     return np.asarray((one <= most * two) & (two <= most * one))
 
 
-def pairs(fit: Floats, least: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns that belong together: each at most once, so that the sum of their fits is the
-    greatest; none that fits less than ``least``.
+def pairs(
+    fit: Floats, least: float, weights: Floats | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns that belong together: each at most once, so that the sum of their fits, times the
+    ``weights`` of the rows, is the greatest; none that fits less than ``least``.
     """
     if not fit.size:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-    worth = np.where(fit >= least, fit, 0.0)
+    worth = np.where(fit >= least, fit if weights is None else fit * weights[:, None], 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
     good = worth[rows, columns] > 0
     return np.asarray(rows[good], np.intp), np.asarray(columns[good], np.intp)

@@ -58,6 +58,11 @@ class Tuning:
     proof_seconds: float = 0.1
     """A track is an object if it was seen in all frames of such a time, or ``proof_steps`` times."""
     proof_steps: int = 3
+    known_sightings: int = 5
+    trust_of_new: float = 0.5
+    """What a fit to a track that has just begun counts beside one to a track of ``known_sightings``: where
+    two objects meet, a detector may see a third for a moment, which must not take over one of them.
+    """
     absent_seconds: float = 12.0
     """What comes back after more is a new object."""
 
@@ -110,7 +115,7 @@ class TwoStageTracker:
         ):
             rows = np.flatnonzero(free & candidates)
             fit = self._fits(rows, expected, spread, boxes[which], kinds[which], looks, which)
-            matched, columns = pairs(fit, least)
+            matched, columns = pairs(fit, least, self._trust(rows))
             rows, found = rows[matched], which[columns]
             ids[found] = self._tracks.ids[rows]
             free[rows] = False
@@ -145,6 +150,14 @@ class TwoStageTracker:
                 )
             self._motion.advance(self._step)
         self._now = timestamp_us
+
+    def _trust(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """``[T]``: how much each track counts where several want the same detection."""
+        tuning = self._tuning
+        seen = np.array([self._tracklets[each].count for each in self._tracks.ids[rows].tolist()], np.float64)
+        return tuning.trust_of_new + (1 - tuning.trust_of_new) * np.minimum(
+            1.0, seen / tuning.known_sightings
+        )
 
     def _fits(
         self,
