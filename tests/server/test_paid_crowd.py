@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -103,6 +104,11 @@ class Crowd:
                     until(n)
             for _ in range(held):
                 assert self.ready.acquire(timeout=30)
+            # Else what is written of the refused ones would count among those that wait below.
+            ends = time.monotonic() + 30
+            while sum(one.done() for one in sent) < len(sent) - held:
+                assert time.monotonic() < ends
+                time.sleep(0.001)
             meanwhile()
             with all_wait(self.studio.database) as until:
                 self.go.set()
