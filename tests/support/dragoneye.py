@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from support.predicting import add_cells
-from support.sdk import PLACES, SIDE, Sdk, Server, environment, installed_in, open_server
+from support.sdk import PLACES, Sdk, Server, installed_in, open_server, running
 
 from tintype_server.opening import open_studio
 from tintype_server.settings import Settings
@@ -64,16 +63,5 @@ class DragoneyeSdk(Sdk):
 @contextmanager
 def open_dragoneye(server: Server) -> Iterator[DragoneyeSdk]:
     """The SDK with an owner's key."""
-    process = subprocess.Popen(
-        [str(installed() / "bin" / "python"), str(SIDE / "runner.py"), "dragoneye"],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with running(installed(), "dragoneye") as process:
         yield DragoneyeSdk(server, process, server.keys["owner"])
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(10)

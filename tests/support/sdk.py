@@ -186,17 +186,24 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def open_sdk(server: Server) -> Iterator[Sdk]:
+def running(place: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+    """The interpreter of an SDK, in its own environment, until the end of the block."""
     process = subprocess.Popen(
-        [str(installed() / "bin" / "python"), str(SIDE / "runner.py"), "pictograph"],
+        [str(place / "bin" / "python"), str(SIDE / "runner.py"), name],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        yield Sdk(server, process, server.keys["owner"])
+        yield process
     finally:
         assert process.stdin is not None
         process.stdin.close()
         process.wait(10)
+
+
+@contextmanager
+def open_sdk(server: Server) -> Iterator[Sdk]:
+    with running(installed(), "pictograph") as process:
+        yield Sdk(server, process, server.keys["owner"])

@@ -10,8 +10,8 @@ from tintype_studio.errors import InvalidInput
 from tintype_studio.jobs.job import Job
 from tintype_studio.predictions.asking import PredictionRequest, Prepared
 from tintype_studio.predictions.models import MAX_OBJECTS
-from tintype_studio.predictions.shapes import MediaPrediction
-from tintype_studio.predictions.task import PredictionTask, TaskStatus
+from tintype_studio.predictions.shapes import Media, MediaPrediction
+from tintype_studio.predictions.task import PredictionTask, Subject, TaskStatus
 from tintype_tools.call import Call
 from tintype_tools.job_shapes import JobShape
 from tintype_tools.spec import Args, Quote
@@ -49,6 +49,31 @@ class AskingArgs(Args):
                 code="invalid_selection",
                 fix="Send one of them.",
             )
+
+    def about(
+        self,
+        call: Call,
+        media: Media,
+        task: str | None,
+        local_path: str | None,
+        subject: Subject,
+        file_name: str | None,
+        frames_per_second: int | None = None,
+    ) -> PredictionRequest:
+        """What is asked about a task, a file of this machine, or else the subject."""
+        if local_path is not None:
+            file = call.files.file(local_path)
+            subject, file_name = Subject(local=str(file)), file.name
+        return PredictionRequest(
+            self.model,
+            task=task,
+            media=media,
+            subject=subject,
+            file_name=file_name,
+            frames_per_second=frames_per_second,
+            threshold=self.confidence_threshold,
+            objects=tuple(self.objects or ()),
+        )
 
 
 def prepared(call: Call, request: PredictionRequest) -> Prepared:

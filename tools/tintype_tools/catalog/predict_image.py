@@ -53,18 +53,7 @@ class PredictImageArgs(AskingArgs):
         if self.image_uuid is not None:
             sample = call.studio.samples.get(call.principal, self.image_uuid)
             subject, name = Subject(image=sample.id), sample.filename
-        elif self.local_path is not None:
-            file = call.files.file(self.local_path)
-            subject, name = Subject(local=str(file)), file.name
-        return PredictionRequest(
-            self.model,
-            task=self.prediction_task_uuid,
-            media="image",
-            subject=subject,
-            file_name=name,
-            threshold=self.confidence_threshold,
-            objects=tuple(self.objects or ()),
-        )
+        return self.about(call, "image", self.prediction_task_uuid, self.local_path, subject, name)
 
 
 class PredictImageResult(Result):

@@ -58,18 +58,14 @@ class PredictVideoArgs(AskingArgs):
         subject, name = Subject(), None
         if self.upload_path is not None:
             subject, name = Subject(upload=self.upload_path), PurePath(self.upload_path).name
-        elif self.local_path is not None:
-            file = call.files.file(self.local_path)
-            subject, name = Subject(local=str(file)), file.name
-        return PredictionRequest(
-            self.model,
-            task=self.prediction_task_uuid,
-            media="video",
-            subject=subject,
-            file_name=name,
-            frames_per_second=self.frames_per_second,
-            threshold=self.confidence_threshold,
-            objects=tuple(self.objects or ()),
+        return self.about(
+            call,
+            "video",
+            self.prediction_task_uuid,
+            self.local_path,
+            subject,
+            name,
+            self.frames_per_second,
         )
 
 

@@ -164,8 +164,8 @@ def _sides(box: Element) -> list[float]:
     texts = {child.tag: child.text for child in box[::-1]}
     sides = ("xmin", "ymin", "xmax", "ymax")
     try:
-        return [float(texts[side]) for side in sides]  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError):
+        return [float(texts[side] or "") for side in sides]
+    except (KeyError, ValueError):
         return [_number(box, side) for side in sides]
 
 
