@@ -19,9 +19,10 @@ from support.schema import Copied, upgrade
 from tintype_studio import clock
 from tintype_studio.errors import Unavailable
 from tintype_studio.storage import migrate as migrating
+from tintype_studio.storage.column_types import UtcDateTime
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.migrate import HEAD, MIGRATIONS, current_revision, migrate
-from tintype_studio.storage.tables import UtcDateTime, metadata
+from tintype_studio.storage.tables import metadata
 from tintype_studio.studio import Studio, Workspace
 
 

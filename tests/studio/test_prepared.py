@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from tintype_studio.errors import Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
+from tintype_studio.storage.column_types import UtcDateTime
 from tintype_studio.storage.prepared import Prepared
-from tintype_studio.storage.tables import UtcDateTime, accounts, api_keys
+from tintype_studio.storage.tables import accounts, api_keys
 from tintype_studio.studio import Studio
 
 BY_NAME = sa.select(api_keys).where(api_keys.c.name == sa.bindparam("name"), api_keys.c.is_active.is_(True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tintype_studio.annotations.geometry import Annotation, enclosing_box
+from tintype_studio.annotations.geometry import Annotation, enclosing_box, has_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ def outside(annotations: Sequence[Annotation], width: int, height: int) -> list[
     """Those that lie wholly outside a picture (upright pixels), not those that its border cuts off."""
     found: list[Outside] = []
     for index, annotation in enumerate(annotations):
+        if not has_place(annotation):
+            continue
         x, y, w, h = enclosing_box(annotation)
         if lies_beyond(x, y, x + w, y + h, width, height):
             found.append(Outside(index, annotation, (x, y, w, h)))

@@ -74,7 +74,11 @@ class Classes:
         """
         cleaned = [
             DatasetClass(
-                clean_name(c.name, "Class name"), c.type, c.color, cleaned_attributes(c.name, c.attributes)
+                clean_name(c.name, "Class name"),
+                c.type,
+                c.color,
+                cleaned_attributes(c.name, c.attributes),
+                c.index,
             )
             for c in classes
         ]
@@ -154,6 +158,7 @@ def _classes_in(connection: sa.Connection, dataset_row_id: int) -> list[DatasetC
             dataset_classes.c.type,
             dataset_classes.c.color,
             dataset_classes.c.attributes,
+            dataset_classes.c.label_index,
         )
         .where(dataset_classes.c.dataset_id == dataset_row_id)
         .order_by(dataset_classes.c.position)
@@ -164,9 +169,20 @@ def _classes_in(connection: sa.Connection, dataset_row_id: int) -> list[DatasetC
 def replace_classes(
     connection: sa.Connection, dataset_row_id: int, classes: list[DatasetClass], *, declared: bool
 ) -> None:
-    """Replace a dataset's class list."""
-    connection.execute(sa.delete(dataset_classes).where(dataset_classes.c.dataset_id == dataset_row_id))
-    _append(connection, dataset_row_id, classes, first_position=0)
+    """Replace a dataset's class list. A class that stays keeps its row, and its index unless one is given."""
+    mine = dataset_classes.c.dataset_id == dataset_row_id
+    known = set(connection.execute(sa.select(dataset_classes.c.name).where(mine)).scalars())
+    wanted = {c.name for c in classes}
+    if gone := known - wanted:
+        connection.execute(sa.delete(dataset_classes).where(mine, dataset_classes.c.name.in_(gone)))
+    for position, cls in enumerate(classes):
+        if cls.name in known:
+            values = _columns(cls, position)
+            connection.execute(
+                sa.update(dataset_classes).where(mine, dataset_classes.c.name == cls.name).values(**values)
+            )
+    fresh = [(position, cls) for position, cls in enumerate(classes) if cls.name not in known]
+    _insert(connection, dataset_row_id, fresh)
     connection.execute(
         sa.update(datasets)
         .where(datasets.c.id == dataset_row_id)
@@ -174,13 +190,14 @@ def replace_classes(
     )
 
 
-def newest_revision() -> sa.Select[Any]:
-    """Ids of the current revisions in the default annotation set; narrow it by sample."""
-    return (
-        sa.select(sa.func.max(annotation_revisions.c.id).label("id"))
-        .join(annotation_sets, annotation_sets.c.id == annotation_revisions.c.annotation_set_id)
-        .where(annotation_sets.c.name == DEFAULT_SET)
-    )
+def newest_revision(set_row_id: int | None = None) -> sa.Select[Any]:
+    """Ids of the current revisions in an annotation set, or else in the default ones; narrow it by sample."""
+    newest = sa.select(sa.func.max(annotation_revisions.c.id).label("id"))
+    if set_row_id is not None:
+        return newest.where(annotation_revisions.c.annotation_set_id == set_row_id)
+    return newest.join(
+        annotation_sets, annotation_sets.c.id == annotation_revisions.c.annotation_set_id
+    ).where(annotation_sets.c.name == DEFAULT_SET)
 
 
 def admit_classes(connection: sa.Connection, dataset_row_id: int, names: list[str]) -> list[str]:
@@ -324,10 +341,15 @@ def options_in_the_way(
 def _in_use(connection: sa.Connection, dataset_row_id: int) -> Iterator[dict[str, Any]]:
     """Current annotations of a dataset's living samples, as they are kept."""
     newest = (
-        newest_revision()
+        sa.select(sa.func.max(annotation_revisions.c.id))
         .join(samples, samples.c.id == annotation_revisions.c.sample_id)
-        .where(samples.c.dataset_id == dataset_row_id, samples.c.deleted_at.is_(None))
-        .group_by(annotation_revisions.c.sample_id)
+        .join(annotation_sets, annotation_sets.c.id == annotation_revisions.c.annotation_set_id)
+        .where(
+            samples.c.dataset_id == dataset_row_id,
+            samples.c.deleted_at.is_(None),
+            annotation_sets.c.deleted_at.is_(None),
+        )
+        .group_by(annotation_revisions.c.sample_id, annotation_revisions.c.annotation_set_id)
         .scalar_subquery()
     )
     rows = connection.execute(
@@ -340,18 +362,36 @@ def _in_use(connection: sa.Connection, dataset_row_id: int) -> Iterator[dict[str
 def _append(
     connection: sa.Connection, dataset_row_id: int, classes: list[DatasetClass], *, first_position: int
 ) -> None:
-    if classes:
-        connection.execute(
-            sa.insert(dataset_classes),
-            [
-                {
-                    "dataset_id": dataset_row_id,
-                    "position": first_position + i,
-                    "name": c.name,
-                    "type": c.type,
-                    "color": c.color,
-                    "attributes": attributes_as_json(c.attributes),
-                }
-                for i, c in enumerate(classes)
-            ],
+    _insert(connection, dataset_row_id, list(enumerate(classes, first_position)))
+
+
+def _insert(
+    connection: sa.Connection, dataset_row_id: int, classes: Sequence[tuple[int, DatasetClass]]
+) -> None:
+    """New classes at their positions; those without an index get the next ones after the highest."""
+    if not classes:
+        return
+    highest = connection.execute(
+        sa.select(sa.func.max(dataset_classes.c.label_index)).where(
+            dataset_classes.c.dataset_id == dataset_row_id
         )
+    ).scalar()
+    free = (
+        max([-1 if highest is None else highest, *(c.index for _, c in classes if c.index is not None)]) + 1
+    )
+    rows = []
+    for position, cls in classes:
+        index, free = (free, free + 1) if cls.index is None else (cls.index, free)
+        row = _columns(cls, position) | {"label_index": index}
+        rows.append(row | {"dataset_id": dataset_row_id, "name": cls.name})
+    connection.execute(sa.insert(dataset_classes), rows)
+
+
+def _columns(cls: DatasetClass, position: int) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "position": position,
+        "type": cls.type,
+        "color": cls.color,
+        "attributes": attributes_as_json(cls.attributes),
+    }
+    return values if cls.index is None else values | {"label_index": cls.index}

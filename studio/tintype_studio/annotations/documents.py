@@ -20,9 +20,10 @@ from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_bo
 from tintype_studio.annotations.options import declared_in, require_options
 from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
-from tintype_studio.errors import InvalidInput
+from tintype_studio.errors import InvalidInput, NotFound
 from tintype_studio.history.changes import Kind, add_to_change, log_change
 from tintype_studio.identity.keys import Principal
+from tintype_studio.names import printable
 from tintype_studio.search.class_counts import count_classes
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.tables import (
@@ -53,11 +54,16 @@ class Documents:
         self._db = database
         self._samples = catalog
 
-    def get(self, principal: Principal, sample_id: str) -> tuple[Sample, list[Annotation]]:
-        """An image and its annotations; an empty list when it has none."""
+    def get(
+        self, principal: Principal, sample_id: str, *, annotation_set: str | None = None
+    ) -> tuple[Sample, list[Annotation]]:
+        """An image and its annotations in a set, by name; an empty list when it has none."""
         with self._db.read() as connection:
             sample = self._samples.get_in(connection, principal, sample_id)
-            return sample, current_document(connection, sample.row_id)
+            set_id = None
+            if annotation_set is not None:
+                set_id = set_row_id(connection, sample.dataset_row_id, annotation_set)
+            return sample, current_document(connection, sample.row_id, set_id)
 
     def of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, list[Annotation]]]:
         """The annotations of many images, in their order, in one query."""
@@ -92,8 +98,9 @@ class Documents:
         annotations: Sequence[Annotation],
         *,
         bulk: bool = False,
+        annotation_set: str | None = None,
     ) -> Saved:
-        """Replace an image's annotations with the given list.
+        """Replace an image's annotations, in the default set or one of that name, with the given list.
 
         The image's status is then as ``status_after`` has it. Class names must be the dataset's; a dataset
         whose classes were never declared learns new names instead. What lies wholly outside the picture is
@@ -105,12 +112,15 @@ class Documents:
             raise InvalidInput("An annotation id occurs twice.", fix="Give each annotation its own id.")
         with self._db.write() as connection:
             sample = self._samples.get_in(connection, principal, sample_id, lock=True)
+            set_id = set_row_id(connection, sample.dataset_row_id, annotation_set or DEFAULT_SET)
             added = admit_classes(connection, sample.dataset_row_id, [a.name for a in document])
             if any(a.attributes for a in document):
                 declared = declared_in(connection, sample.dataset_row_id)
                 require_options(((a.name, a.attributes) for a in document), declared)
             text = as_text(document)
-            revision, status = replace_document(connection, principal, sample, text, len(document))
+            revision, status = replace_document(
+                connection, principal, sample, text, len(document), set_id=set_id
+            )
             if bulk:
                 add_to_change(
                     connection,
@@ -151,9 +161,31 @@ def as_text(document: Sequence[Annotation]) -> str:
     return orjson.dumps([a.model_dump(mode="json", exclude_none=True) for a in document]).decode()
 
 
-def current_document(connection: sa.Connection, sample_row_id: int) -> list[Annotation]:
-    """A sample's annotations as they stand in the caller's transaction."""
-    newest = newest_revision().where(annotation_revisions.c.sample_id == sample_row_id).scalar_subquery()
+def set_row_id(connection: sa.Connection, dataset_row_id: int, name: str) -> int:
+    """Row of a living annotation set of a dataset; ``NotFound`` (``annotation_set_not_found``)."""
+    found = connection.execute(
+        sa.select(annotation_sets.c.id).where(
+            annotation_sets.c.dataset_id == dataset_row_id,
+            annotation_sets.c.name == name,
+            annotation_sets.c.deleted_at.is_(None),
+        )
+    ).scalar()
+    if found is None:
+        raise NotFound(
+            f"The dataset has no annotation set named {printable(name[:120])!r}.",
+            code="annotation_set_not_found",
+            fix="Call list_annotation_sets to see them; the first one is named default.",
+        )
+    return int(found)
+
+
+def current_document(
+    connection: sa.Connection, sample_row_id: int, set_id: int | None = None
+) -> list[Annotation]:
+    """A sample's annotations as they stand in the caller's transaction, in the default set or one by row."""
+    newest = (
+        newest_revision(set_id).where(annotation_revisions.c.sample_id == sample_row_id).scalar_subquery()
+    )
     text = connection.execute(
         sa.select(annotation_revisions.c.document).where(annotation_revisions.c.id == newest)
     ).scalar()
@@ -187,12 +219,17 @@ def replace_document(
     count: int,
     *,
     status: Status | None = None,
+    set_id: int | None = None,
 ) -> tuple[int, Status]:
     """Make ``text`` (JSON of ``count`` annotations) a sample's newest revision, and its counters true.
 
     Returns the revision's number and the sample's new status: ``status``, or else as ``status_after`` has it.
+    Only the default annotation set (None, or its row) counts: in others, a save changes nothing else.
     """
-    revision = _insert_revision(connection, principal, sample, text, count)
+    default = set_row_id(connection, sample.dataset_row_id, DEFAULT_SET)
+    revision = _insert_revision(connection, principal, sample, text, count, set_id or default)
+    if set_id not in (None, default):
+        return revision, sample.status
     count_classes(connection, sample.row_id, text)
     status = status or status_after(sample, count)
     connection.execute(
@@ -210,13 +247,8 @@ def replace_document(
 
 
 def _insert_revision(
-    connection: sa.Connection, principal: Principal, sample: Sample, text: str, count: int
+    connection: sa.Connection, principal: Principal, sample: Sample, text: str, count: int, set_id: int
 ) -> int:
-    set_id = connection.execute(
-        sa.select(annotation_sets.c.id).where(
-            annotation_sets.c.dataset_id == sample.dataset_row_id, annotation_sets.c.name == DEFAULT_SET
-        )
-    ).scalar_one()
     revision = 1 + int(
         connection.execute(
             sa.select(sa.func.coalesce(sa.func.max(annotation_revisions.c.revision), 0)).where(

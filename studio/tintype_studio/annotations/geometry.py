@@ -1,8 +1,11 @@
-"""Strict geometry models for 2-D annotations.
+"""Strict geometry models for annotations.
 
-All coordinates are pixels of the upright image (EXIF orientation applied), origin at the top left corner
-of the top left pixel, x to the right and y down; sub-pixel values are allowed. Unknown keys, NaN and
-infinity are refused.
+All 2-D coordinates are pixels of the upright image (EXIF orientation applied), origin at the top left corner
+of the top left pixel, x to the right and y down; sub-pixel values are allowed. 3-D boxes are metres of the
+sensor's frame: x forward, y left, z up. Unknown keys, NaN and infinity are refused.
+
+The type of an annotation names its leading geometry. An object that was seen by several sensors is one
+annotation: any type may carry a 3-D box or a mask besides.
 """
 
 from __future__ import annotations
@@ -107,6 +110,32 @@ class PolylineGeometry(Strict):
     path: Annotated[list[Point], Field(min_length=2, max_length=MAX_POINTS)]
 
 
+class Box3d(Strict):
+    """An upright box in space: its centre, and its extents along y (``w``), z (``h``) and x (``l``)."""
+
+    x: Coordinate
+    y: Coordinate
+    z: Coordinate
+    w: Extent
+    h: Extent
+    l: Extent  # noqa: E741  (the field's name for a length)
+
+
+MAX_MASK_TEXT = 4_000_000
+"""Characters of one run-length code."""
+
+
+class Mask(Strict):
+    """Pixels of a picture as COCO's compressed run-length code: runs down the columns, the first one empty
+    pixels. ``annotations/masks.py`` reads and writes it.
+    """
+
+    size: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(min_length=2, max_length=2)] = Field(
+        description="Height and width of the picture."
+    )
+    counts: Annotated[str, StringConstraints(min_length=1, max_length=MAX_MASK_TEXT, pattern=r"^[0-o]+$")]
+
+
 class _Annotation(Strict):
     id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)] = Field(
         description="Unique within the image; a UUID is best."
@@ -115,6 +144,11 @@ class _Annotation(Strict):
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     created_by: Annotated[str, StringConstraints(max_length=128)] | None = None
     attributes: Attributes = Field(default_factory=list, description="User-defined metadata, kept as it is.")
+    object_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        default=None, description="The same for one object through the frames of a sequence."
+    )
+    box3d: Box3d | None = None
+    mask: Mask | None = None
 
 
 class BBoxAnnotation(_Annotation):
@@ -147,14 +181,37 @@ class KeypointAnnotation(_Annotation):
     keypoint: Point
 
 
+class MaskAnnotation(_Annotation):
+    """The pixels of an object."""
+
+    type: Literal["mask"] = "mask"
+    mask: Mask
+    bounding_box: BoundingBox | None = None
+
+
+class Box3dAnnotation(_Annotation):
+    """An object in space that is not marked in the picture."""
+
+    type: Literal["box3d"] = "box3d"
+    box3d: Box3d
+
+
+class TagAnnotation(_Annotation):
+    """A label of the whole sample, without a place."""
+
+    type: Literal["tag"] = "tag"
+
+
+GEOMETRIES = ("polygon", "polyline", "keypoint", "mask", "bounding_box", "box3d")
+"""Members that say where, in the order in which they name the type of an annotation that has several."""
+
+
 def _geometry_names_the_type(value: Any) -> Any:
     """Fill in a missing ``type`` from the geometry that is present, as the seed's examples leave it out."""
     if isinstance(value, dict) and "type" not in value:
-        for kind in ("polygon", "polyline", "keypoint"):
-            if kind in value:
-                return {**value, "type": kind}
-        if "bounding_box" in value:
-            return {**value, "type": "bbox"}
+        for kind in GEOMETRIES:
+            if value.get(kind) is not None:
+                return {**value, "type": "bbox" if kind == "bounding_box" else kind}
     return value
 
 
@@ -172,7 +229,10 @@ _FOR_AGENTS: dict[str, Any] = {
     "properties": {
         "id": {"type": "string", "description": "Unique within the image; a UUID is best."},
         "name": {"type": "string", "description": "Class label; must be a class of the dataset."},
-        "type": {"type": "string", "enum": ["bbox", "polygon", "polyline", "keypoint"]},
+        "type": {
+            "type": "string",
+            "enum": ["bbox", "polygon", "polyline", "keypoint", "mask", "box3d", "tag"],
+        },
         "bounding_box": {
             "type": "object",
             "properties": {key: {"type": "number"} for key in "xywh"},
@@ -192,6 +252,9 @@ _FOR_AGENTS: dict[str, Any] = {
             "additionalProperties": False,
         },
         "keypoint": _POINT,
+        "mask": {"type": "object"},
+        "box3d": {"type": "object"},
+        "object_id": {"type": "string"},
         "confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
         "created_by": {"type": "string"},
         "attributes": {
@@ -204,11 +267,27 @@ _FOR_AGENTS: dict[str, Any] = {
 }
 
 Annotation = Annotated[
-    BBoxAnnotation | PolygonAnnotation | PolylineAnnotation | KeypointAnnotation,
+    BBoxAnnotation
+    | PolygonAnnotation
+    | PolylineAnnotation
+    | KeypointAnnotation
+    | MaskAnnotation
+    | Box3dAnnotation
+    | TagAnnotation,
     Field(discriminator="type"),
     WithJsonSchema(_FOR_AGENTS, mode="validation"),
 ]
-ANNOTATIONS: TypeAdapter[list[BBoxAnnotation | PolygonAnnotation | PolylineAnnotation | KeypointAnnotation]]
+ANNOTATIONS: TypeAdapter[
+    list[
+        BBoxAnnotation
+        | PolygonAnnotation
+        | PolylineAnnotation
+        | KeypointAnnotation
+        | MaskAnnotation
+        | Box3dAnnotation
+        | TagAnnotation
+    ]
+]
 ANNOTATIONS = TypeAdapter(list[Annotation])
 
 
@@ -234,8 +313,16 @@ class AnnotationList(Strict):
         return self
 
 
+def has_place(annotation: Annotation) -> bool:
+    """Whether it says where in the picture: tags and what is only a 3-D box do not."""
+    return annotation.type not in {"box3d", "tag"}
+
+
 def points_of(annotation: Annotation) -> Iterator[Point]:
-    """Every vertex of an annotation, in order; the four corners for a box."""
+    """Every vertex of an annotation, in order; the four corners for a box, and of the box of a mask.
+
+    Nothing for what has no place in the picture (``has_place``).
+    """
     match annotation:
         case PolygonAnnotation():
             for ring in annotation.polygon.paths:
@@ -244,7 +331,10 @@ def points_of(annotation: Annotation) -> Iterator[Point]:
             yield from annotation.polyline.path
         case KeypointAnnotation():
             yield annotation.keypoint
-        case BBoxAnnotation(bounding_box=box):
+        case (
+            BBoxAnnotation(bounding_box=BoundingBox() as box)
+            | MaskAnnotation(bounding_box=BoundingBox() as box)
+        ):
             yield Point(x=box.x, y=box.y)
             yield Point(x=box.x + box.w, y=box.y)
             yield Point(x=box.x + box.w, y=box.y + box.h)
@@ -252,7 +342,10 @@ def points_of(annotation: Annotation) -> Iterator[Point]:
 
 
 def enclosing_box(annotation: Annotation) -> tuple[float, float, float, float]:
-    """``(x, y, w, h)`` of the smallest upright rectangle around the vertices, in pixels; w or h may be 0."""
+    """``(x, y, w, h)`` of the smallest upright rectangle around the vertices, in pixels; w or h may be 0.
+
+    Of an annotation that has a place (``has_place``), and of a mask once its box is filled in (``with_box``).
+    """
     xs, ys = zip(*((p.x, p.y) for p in points_of(annotation)), strict=True)
     left, top = min(xs), min(ys)
     return left, top, max(xs) - left, max(ys) - top

@@ -48,6 +48,7 @@ _BY_NAME = Prepared(
         dataset_classes.c.type.label("class_type"),
         dataset_classes.c.color.label("class_color"),
         dataset_classes.c.attributes.label("class_attributes"),
+        dataset_classes.c.label_index.label("class_index"),
     )
     .outerjoin(dataset_classes, dataset_classes.c.dataset_id == datasets.c.id)
     .where(
@@ -87,17 +88,21 @@ class DatasetClass:
     color: str | None = None
     """``#rrggbb``."""
     attributes: tuple[ClassAttribute, ...] = ()
+    index: int | None = field(default=None, compare=False)
+    """Its label index; None for the next that is free, or the one that the class of this name has."""
 
     def as_json(self) -> dict[str, Any]:
-        """For JSON; without ``attributes`` where it has none."""
+        """For JSON; without ``attributes`` where it has none, and without ``index`` where that is open."""
         shape: dict[str, Any] = {"name": self.name, "type": self.type, "color": self.color}
-        return shape | ({"attributes": attributes_as_json(self.attributes)} if self.attributes else {})
+        shape |= {"attributes": attributes_as_json(self.attributes)} if self.attributes else {}
+        return shape | ({} if self.index is None else {"index": self.index})
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> DatasetClass:
-        """What ``as_json`` gave."""
+        """What ``as_json`` gave, or a row of ``dataset_classes``."""
         attributes = attributes_from_json(found.get("attributes"))
-        return cls(found["name"], found["type"], found["color"], attributes)
+        index = found.get("index", found.get("label_index"))
+        return cls(found["name"], found["type"], found["color"], attributes, index)
 
 
 def attributes_as_json(attributes: Sequence[ClassAttribute]) -> list[dict[str, Any]] | None:
@@ -130,6 +135,7 @@ class Dataset:
     """What its annotations are meant to be; None when nobody said. It restricts nothing."""
     reordered: int
     """Changes whenever images take other places in the list, which new images at its end do not."""
+    project_row_id: int
     classes: list[DatasetClass] = field(default_factory=list)
 
 
@@ -154,18 +160,16 @@ class Datasets:
         name: str,
         description: str | None = None,
         annotation_types: Sequence[str] | None = None,
+        project_row_id: int | None = None,
     ) -> Dataset:
-        """Make an empty dataset, or raise ``Conflict`` when the name is taken."""
+        """Make an empty dataset, or raise ``Conflict`` when the name is taken.
+
+        In the project of that row, which is the caller's to check; None for the default one.
+        """
         name = clean_name(name, "Dataset name")
         now, uuid = clock.now(), clock.new_id()
         with self._db.write() as connection:
-            project_id = connection.execute(
-                sa.select(projects.c.id).where(
-                    projects.c.organization_id == principal.organization_id,
-                    projects.c.name == DEFAULT_PROJECT,
-                    projects.c.deleted_at.is_(None),
-                )
-            ).scalar_one()
+            project_id = project_row_id or default_project(connection, principal)
             row_id = connection.execute(
                 self._db.insert_ignore(datasets)
                 .values(
@@ -337,11 +341,25 @@ class Datasets:
                 row["class_type"],
                 row["class_color"],
                 attributes_from_json(row["class_attributes"]),
+                row["class_index"],
             )
             for row in rows
             if row["class_name"] is not None
         ]
         return _dataset(rows[0], principal, classes)
+
+
+def default_project(connection: sa.Connection, principal: Principal) -> int:
+    """Row of the organization's default project."""
+    return int(
+        connection.execute(
+            sa.select(projects.c.id).where(
+                projects.c.organization_id == principal.organization_id,
+                projects.c.name == DEFAULT_PROJECT,
+                projects.c.deleted_at.is_(None),
+            )
+        ).scalar_one()
+    )
 
 
 def set_fields(connection: sa.Connection, dataset_row_id: int, values: Mapping[str, Any]) -> bool:
@@ -443,6 +461,7 @@ def _dataset(row: Mapping[str, Any], principal: Principal, classes: list[Dataset
         classes_declared=row["classes_declared"],
         annotation_types=row["annotation_types"],
         reordered=row["reordered"],
+        project_row_id=row["project_id"],
         classes=classes,
     )
 

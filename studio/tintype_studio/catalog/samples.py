@@ -21,9 +21,10 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.names import lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
+from tintype_studio.storage.column_types import UtcDateTime
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.prepared import Prepared, Row
-from tintype_studio.storage.tables import UtcDateTime, api_keys, datasets, sample_files, samples
+from tintype_studio.storage.tables import api_keys, datasets, sample_files, samples
 
 IMAGE = "image"
 

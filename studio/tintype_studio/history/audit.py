@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from tintype_studio.errors import Unavailable
 from tintype_studio.history.audit_query import EVERY_CALL, CallEntry, CallFilter, page
 from tintype_studio.identity.keys import Principal
+from tintype_studio.storage.column_types import UtcDateTime
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.prepared import Prepared
-from tintype_studio.storage.tables import UtcDateTime, api_keys, calls
+from tintype_studio.storage.tables import api_keys, calls
 
 log = logging.getLogger(__name__)
 

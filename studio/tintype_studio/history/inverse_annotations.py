@@ -98,7 +98,7 @@ def restore_annotations(step: Step) -> int:
         sample = Samples.of_row(connection, sample_id)
         learned |= set(admit_returning(step, names_in([text])))
         require_options_in(text, declared)
-        replace_document(connection, principal, sample, text, count, status=status or None)
+        replace_document(connection, principal, sample, text, count, status=status or None, set_id=set_id)
     learned |= set(admit_returning(step, _forgotten(step)))
     saved: dict[str, int] = {
         row.call_id: row.images

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from tintype_studio.ledger.calendar import midnight
+from tintype_studio.storage.column_types import UtcDateTime
 from tintype_studio.storage.prepared import Prepared
-from tintype_studio.storage.tables import UtcDateTime, accounts, api_keys, holds, ledger_entries
+from tintype_studio.storage.tables import accounts, api_keys, holds, ledger_entries
 
 _organization = sa.bindparam("p_organization", type_=sa.BigInteger)
 _key = sa.bindparam("p_key", type_=sa.BigInteger)

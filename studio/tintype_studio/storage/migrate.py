@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tintype_studio.errors import Unavailable
 from tintype_studio.storage.database import Database
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest revision in ``migrations/versions``; a test keeps it true."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

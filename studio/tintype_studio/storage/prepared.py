@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from tintype_studio.storage.tables import UtcDateTime
+from tintype_studio.storage.column_types import UtcDateTime
 
 TIME_LENGTH = len("2026-01-01 00:00:00.000000")
 

@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from tintype_studio import clock
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.prediction_tables import prediction_tasks
+from tintype_studio.storage.sensor_tables import dataset_versions, snapshot_files
+from tintype_studio.storage.session_tables import session_files
 from tintype_studio.storage.tables import exports, sample_files
 from tintype_studio.storage.training_tables import evaluations, models, training_runs
 from tintype_studio.storage.upkeep_tables import swept_blobs
@@ -154,6 +156,11 @@ def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
             sa.select(models.c.heads_sha256).where(models.c.heads_sha256.in_(digests)),
             sa.select(prediction_tasks.c.result_sha256).where(prediction_tasks.c.result_sha256.in_(digests)),
             sa.select(evaluations.c.sha256).where(evaluations.c.sha256.in_(digests)),
+            sa.select(snapshot_files.c.sha256).where(snapshot_files.c.sha256.in_(digests)),
+            sa.select(session_files.c.sha256).where(session_files.c.sha256.in_(digests)),
+            sa.select(dataset_versions.c.manifest_sha256).where(
+                dataset_versions.c.manifest_sha256.in_(digests)
+            ),
         )
     )
     return set(rows.scalars())

@@ -6,12 +6,12 @@ Every row that a caller can name has an integer ``id`` (fast joins; dialects tha
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from tintype_studio.storage.append_only import APPEND_ONLY, guard_on_create
+from tintype_studio.storage.column_types import BigId, UtcDateTime
 
 metadata = sa.MetaData(
     naming_convention={
@@ -22,30 +22,6 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware UTC time; SQLite keeps it naive."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Store as UTC; a naive time is a mistake of ours and refused."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("naive datetime")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Return aware UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _id() -> sa.Column[int]:
@@ -84,6 +60,7 @@ def _unique_where_set(table: str, column: str, *within: str) -> sa.Index:
 
 
 IN_BIN = sa.text("deleted_at IS NOT NULL")
+IN_SEQUENCE = sa.text("sequence_id IS NOT NULL")
 
 organizations = sa.Table(
     "organizations",
@@ -269,6 +246,8 @@ dataset_classes = sa.Table(
     sa.Column("name", sa.String(120), nullable=False),
     sa.Column("type", sa.String(20), nullable=True),
     sa.Column("color", sa.String(9), nullable=True),
+    # Stable and sparse: what files and models call the class. Unique but for the middle of a swap.
+    sa.Column("label_index", sa.BigInteger, nullable=False, server_default="0"),
     # ``[{"name", "options"}]``: what may be chosen for each object of the class.
     sa.Column("attributes", sa.JSON(none_as_null=True), nullable=True),
     sa.UniqueConstraint("dataset_id", "name"),
@@ -284,7 +263,8 @@ samples = sa.Table(
     sa.Column("display_name", sa.String(255), nullable=True),
     sa.Column("folder", sa.String(500), nullable=False),
     sa.Column("status", sa.String(10), nullable=False),
-    sa.Column("split", sa.String(20), nullable=True),
+    # The group: train, val, test or another. (SQLite keeps to no length.)
+    sa.Column("split", sa.String(20).with_variant(sa.String(120), "postgresql"), nullable=True),
     sa.Column("width", sa.Integer, nullable=True),
     sa.Column("height", sa.Integer, nullable=True),
     _count("annotation_count"),
@@ -294,10 +274,21 @@ samples = sa.Table(
     sa.Column("created_by", BigId, nullable=True),
     sa.Column("created_call", sa.String(36), nullable=True),
     sa.Column("deleted_call", sa.String(36), nullable=True),
+    sa.Column("sequence_id", BigId, nullable=True),
+    sa.Column("frame_number", sa.Integer, nullable=True),
+    # When and where it was taken, in what state: see ``multisensor/sample_meta.py``.
+    sa.Column("meta", sa.JSON(none_as_null=True), nullable=True),
     _unique_while_alive("samples", "dataset_id", "folder", "filename"),
     sa.Index("ix_samples_listing", "dataset_id", "id"),
     sa.Index("ix_samples_bin", "dataset_id", "id", sqlite_where=IN_BIN, postgresql_where=IN_BIN),
     sa.Index("ix_samples_filename", "dataset_id", "filename"),
+    sa.Index(
+        "ix_samples_sequence",
+        "sequence_id",
+        "frame_number",
+        sqlite_where=IN_SEQUENCE,
+        postgresql_where=IN_SEQUENCE,
+    ),
 )
 
 sample_files = sa.Table(
@@ -309,6 +300,8 @@ sample_files = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False, index=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("mime_type", sa.String(100), nullable=False),
+    # As it was called where it came from; None for the name of the sample.
+    sa.Column("filename", sa.String(255), nullable=True),
     sa.UniqueConstraint("sample_id", "type"),
 )
 
@@ -320,6 +313,11 @@ annotation_sets = sa.Table(
     _ref("dataset_id", "datasets", index=False),
     sa.Column("name", sa.String(120), nullable=False),
     _created(),
+    sa.Column("description", sa.Text, nullable=True),
+    # A deleted set gives its name up, and keeps it here.
+    sa.Column("deleted_name", sa.String(120), nullable=True),
+    sa.Column("deleted_at", UtcDateTime, nullable=True),
+    sa.Column("deleted_call", sa.String(36), nullable=True),
     sa.UniqueConstraint("dataset_id", "name"),
 )
 
@@ -486,7 +484,10 @@ for _name in APPEND_ONLY:
 import tintype_studio.storage.search_tables  # noqa: E402, F401  (completes the metadata)
 from tintype_studio.storage import (  # noqa: E402
     job_tables,  # noqa: F401
+    login_tables,  # noqa: F401
     prediction_tables,  # noqa: F401
+    sensor_tables,  # noqa: F401
+    session_tables,  # noqa: F401
     training_tables,  # noqa: F401
     upkeep_tables,  # noqa: F401
 )

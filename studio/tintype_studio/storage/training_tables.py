@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from tintype_studio.storage.tables import BigId, UtcDateTime, metadata
+from tintype_studio.storage.column_types import BigId, UtcDateTime
+from tintype_studio.storage.tables import metadata
 
 
 def _to(column: str, table: str, *, gone: str, nullable: bool = True) -> sa.Column[int]:

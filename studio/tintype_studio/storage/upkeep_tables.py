@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from tintype_studio.storage.tables import BigId, UtcDateTime, metadata
+from tintype_studio.storage.column_types import BigId, UtcDateTime
+from tintype_studio.storage.tables import metadata
 
 rate_windows = sa.Table(
     "rate_windows",

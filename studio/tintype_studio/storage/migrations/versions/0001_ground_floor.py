@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tintype_studio.storage.tables import UtcDateTime
+from tintype_studio.storage.column_types import UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -6,7 +6,7 @@ from alembic import op
 from tintype_studio import clock
 from tintype_studio.ledger.calendar import next_month
 from tintype_studio.storage.append_only import APPEND_ONLY, guards, unguards
-from tintype_studio.storage.tables import BigId, UtcDateTime
+from tintype_studio.storage.column_types import BigId, UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

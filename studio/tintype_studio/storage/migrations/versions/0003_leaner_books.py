@@ -8,7 +8,7 @@ from alembic import op
 from tintype_studio import clock
 from tintype_studio.ledger.calendar import midnight
 from tintype_studio.storage.append_only import guards, unguards
-from tintype_studio.storage.tables import BigId, UtcDateTime
+from tintype_studio.storage.column_types import BigId, UtcDateTime
 
 revision = "0003"
 down_revision = "0002"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tintype_studio.storage.tables import BigId, UtcDateTime
+from tintype_studio.storage.column_types import BigId, UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

@@ -6,7 +6,7 @@ import orjson
 import sqlalchemy as sa
 from alembic import op
 
-from tintype_studio.storage.tables import BigId, UtcDateTime
+from tintype_studio.storage.column_types import BigId, UtcDateTime
 
 revision = "0005"
 down_revision = "0004"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tintype_studio.storage.tables import UtcDateTime
+from tintype_studio.storage.column_types import UtcDateTime
 
 revision = "0007"
 down_revision = "0006"
