@@ -132,7 +132,8 @@ def engine(video: Path, rate: float) -> int:
     choice = choose(str(video), Span(rate))
     size, count = batch_size(choice.width, choice.height), 0
     for start in range(0, len(choice.frames), size):
-        count += len(take(str(video), choice.frames[start : start + size]))
+        end = start + size
+        count += len(take(str(video), choice.frames[start:end], choice.frames[end : end + size]))
     release()
     return count
 

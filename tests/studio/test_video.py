@@ -21,7 +21,7 @@ from tintype_studio.video import choice as choice_module
 from tintype_studio.video import probe as probe_module
 from tintype_studio.video import service
 from tintype_studio.video.choice import Span, choose
-from tintype_studio.video.frames import frames, take
+from tintype_studio.video.frames import frames, release, take
 from tintype_studio.video.probe import probe
 
 
@@ -205,3 +205,16 @@ def test_a_link_put_where_a_video_was_is_not_followed(
     inside.symlink_to(outside)
     with pytest.raises(NotFound), studio.videos.open(owner, None, str(judged)):
         pass
+
+
+def test_a_batch_begun_ahead_is_taken_up_and_another_one_decoded_anew(tmp_path: Path) -> None:
+    path = str(clip(tmp_path, seconds=6))
+    wanted = choose(path, Span(5.0)).frames
+    whole = [each.jpeg for each in take(path, wanted)]
+    release()
+    first = take(path, wanted[:4], wanted[4:8])
+    second = take(path, wanted[4:8], wanted[8:12])
+    other = take(path, wanted[9:11])
+    assert [each.jpeg for each in (*first, *second)] == whole[:8]
+    assert [each.jpeg for each in other] == whole[9:11]
+    release()

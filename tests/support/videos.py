@@ -57,8 +57,8 @@ def overwritten(path: Path, first: int, last: int) -> Path:
     return path
 
 
-def take_or_die(path: str, wanted: Sequence[Wanted]) -> list[Taken]:
-    """As ``take``; frame number 3 kills the process."""
-    if any(each.index == 3 for each in wanted):
+def take_or_die(path: str, wanted: Sequence[Wanted], ahead: Sequence[Wanted] = ()) -> list[Taken]:
+    """As ``take``; frame number 3 kills the process, whether it is wanted now or next."""
+    if any(each.index == 3 for each in (*wanted, *ahead)):
         os._exit(9)
-    return take(path, wanted)
+    return take(path, wanted, ahead)

@@ -85,11 +85,15 @@ class FrameArrivals:
         batches = [left[start : start + size] for start in range(0, len(left), size)]
         with ThreadPoolExecutor(1, "decode") as decoding, ThreadPoolExecutor(WRITERS, "write") as writing:
             try:
-                ahead = [decoding.submit(self._taken, batch) for batch in batches[:1]]
+                after = [*batches[1:], []]
+                ahead = [decoding.submit(self._taken, batch, after[0]) for batch in batches[:1]]
                 for number, batch in enumerate(batches):
                     taken = ahead.pop().result()
                     self._run.check()
-                    ahead = [decoding.submit(self._taken, each) for each in batches[number + 1 : number + 2]]
+                    ahead = [
+                        decoding.submit(self._taken, each, after[number + 1])
+                        for each in batches[number + 1 : number + 2]
+                    ]
                     self._write(batch, taken, writing)
             except BaseException:
                 self._pool.close()  # nobody waits for what was decoded ahead
@@ -106,13 +110,19 @@ class FrameArrivals:
                 fix="get_job lists the failed frames; mend the cause and extract again.",
             )
 
-    def _taken(self, batch: Sequence[Wanted], tries: int = 2) -> dict[int, Taken | TintypeError]:
-        """Frames by their numbers; what cannot be read is missing, or an error if the reader died of it."""
+    def _taken(
+        self, batch: Sequence[Wanted], after: Sequence[Wanted] = (), tries: int = 2
+    ) -> dict[int, Taken | TintypeError]:
+        """Frames by their numbers; what cannot be read is missing, or an error if the reader died of it.
+
+        ``after`` is the next batch, which the reader begins meanwhile.
+        """
         try:
             found: list[Taken] = self._pool.call(
                 TAKE,
                 self._path,
                 list(batch),
+                list(after),
                 deadline=BATCH_SECONDS,
                 check=self._run.check,
             )
@@ -120,7 +130,7 @@ class FrameArrivals:
             return {wanted.index: error for wanted in batch}
         except ChildCrashed as error:
             if len(batch) == 1:
-                return self._taken(batch, tries - 1) if tries > 1 else {batch[0].index: error}
+                return self._taken(batch, tries=tries - 1) if tries > 1 else {batch[0].index: error}
             half = len(batch) // 2
             return self._taken(batch[:half]) | self._taken(batch[half:])
         return {taken.index: taken for taken in found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,30 +130,65 @@ def _after(frame: VideoFrame | None) -> int:
     return (frame.pts or 0) + 1 if frame is not None else 0
 
 
-_open_readers: dict[str, Reader] = {}
+_Begun = tuple[tuple[Wanted, ...], "Future[list[tuple[int, Future[bytes]]]]"]
+
+
+class _Taking:
+    """One open file in a child process: frames are decoded in a thread, and encoded in others behind it."""
+
+    def __init__(self, path: str) -> None:
+        threads = os.cpu_count() or 1
+        self._path = path
+        self._reader = Reader(path, threads)
+        self._decoding = ThreadPoolExecutor(1)
+        self._encoding = ThreadPoolExecutor(min(4, threads))
+        self._begun: _Begun | None = None
+
+    def take(self, wanted: tuple[Wanted, ...], ahead: tuple[Wanted, ...]) -> list[Taken]:
+        begun = self._begun
+        if begun is not None and begun[0] != wanted:  # after a failure
+            begun[1].exception()
+            self._reader.close()
+            begun = None
+        pending = begun[1] if begun is not None else self._decoding.submit(self._decode, wanted)
+        self._begun = (ahead, self._decoding.submit(self._decode, ahead)) if ahead else None
+        return [Taken(index, jpeg.result()) for index, jpeg in pending.result()]
+
+    def _decode(self, wanted: tuple[Wanted, ...]) -> list[tuple[int, Future[bytes]]]:
+        pending = []
+        for each in wanted:
+            frame = self._reader.frame(each)
+            if frame is not None:
+                pending.append((each.index, self._encoding.submit(_jpeg, frame)))
+        return pending
+
+    def close(self) -> None:
+        self._decoding.shutdown()
+        self._encoding.shutdown()
+        self._reader.close()
+
+
+_open_files: dict[str, _Taking] = {}
 """Of this child process: the next batch goes on where the last one ended."""
 
 
-def take(path: str, wanted: Sequence[Wanted]) -> list[Taken]:
-    """Frames as JPEG files, in order; those that cannot be read for damage are missing. Runs in a child."""
-    reader = _open_readers.get(path)
-    if reader is None:
+def take(path: str, wanted: Sequence[Wanted], ahead: Sequence[Wanted] = ()) -> list[Taken]:
+    """Frames as JPEG files, in order; those that cannot be read for damage are missing. Runs in a child.
+
+    ``ahead`` are those of the next call: they are begun while these are handed over.
+    """
+    taking = _open_files.get(path)
+    if taking is None:
         release()
-        reader = _open_readers[path] = Reader(path, os.cpu_count() or 1)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        pending = []
-        for each in wanted:
-            frame = reader.frame(each)
-            if frame is not None:
-                pending.append((each.index, pool.submit(_jpeg, frame)))
-        return [Taken(index, future.result()) for index, future in pending]
+        taking = _open_files[path] = _Taking(path)
+    return taking.take(tuple(wanted), tuple(ahead))
 
 
 def release() -> None:
     """Close what is open, so that a removed file's room is free. Runs in a child."""
-    for reader in _open_readers.values():
-        reader.close()
-    _open_readers.clear()
+    for taking in _open_files.values():
+        taking.close()
+    _open_files.clear()
 
 
 def _jpeg(frame: VideoFrame) -> bytes:
