@@ -8,7 +8,7 @@ check: ## format, lint, types, registry drift
 test: ## all tests
 	$(PY) -m pytest -n auto --dist loadfile
 sdk: ## the published SDKs, which tests/sdk asks
-	cd tests && ../$(PY) -c "from support import dragoneye, sdk; print(sdk.installed(), dragoneye.installed())"
+	cd tests && ../$(PY) -c "from support import dragoneye, edgefirst, sdk; print(sdk.installed(), dragoneye.installed(), *map(edgefirst.installed, edgefirst.VERSIONS))"
 registry: ## write registry.json and docs/tools.md
 	$(PY) -m tintype_server registry export
 demo: ## the main job, end to end

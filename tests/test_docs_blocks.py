@@ -15,7 +15,7 @@ from textwrap import indent
 
 import pytest
 from judges import judge
-from support import dragoneye
+from support import dragoneye, edgefirst
 from support.doc_blocks import PAGES, ROOT, Block, Place, blocks_of, name_of, open_place
 from support.doc_data import check_excerpt, check_json, check_text, check_yaml
 from support.doc_shell import run_shell
@@ -92,6 +92,8 @@ def run_block(block: Block, place: Place) -> str:
         return ""
     if block.page == "docs/dragoneye.md":
         return in_dragoneye(block, place)
+    if block.page == "docs/edgefirst.md":
+        return in_edgefirst(block, place)
     if "langchain" in block.code:
         return in_langchain(block, place)
     told = place.run_python(block)
@@ -116,6 +118,18 @@ def in_dragoneye(block: Block, place: Place) -> str:
     return done.stdout
 
 
+def in_edgefirst(block: Block, place: Place) -> str:
+    """With the EdgeFirst client, in an environment of its own; with the imports of the blocks before."""
+    python = [each for each in blocks_of(ROOT / block.page) if each.language == "python"]
+    before = "".join(each.code for each in python if each.line < block.line)
+    imports = re.findall(r"^(?:from|import) .*$", before, re.MULTILINE)
+    code = "\n".join([*imports, block.code])
+    interpreter = edgefirst.installed(edgefirst.VERSIONS[0]) / "bin" / "python"
+    done = run_script(interpreter, code, place, **edgefirst.offline())
+    assert done.returncode == 0, f"{block.place}\n{done.stderr}"
+    return done.stdout
+
+
 def in_langchain(block: Block, place: Place) -> str:
     """LangChain has an environment of its own, with an MCP client that is not ours."""
     done = run_script(judge.langchain(), block.code, place)
@@ -123,14 +137,14 @@ def in_langchain(block: Block, place: Place) -> str:
     return done.stdout
 
 
-def run_script(interpreter: Path, code: str, place: Place) -> subprocess.CompletedProcess[str]:
+def run_script(interpreter: Path, code: str, place: Place, **env: str) -> subprocess.CompletedProcess[str]:
     """Where the user stands, with the user's environment."""
     script = place.folder / "block.py"
     script.write_text(place.filled(code))
     return subprocess.run(
         [interpreter, script],
         cwd=place.folder,
-        env=place.environment,
+        env=place.environment | env,
         capture_output=True,
         text=True,
         timeout=60,

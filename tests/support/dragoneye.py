@@ -21,7 +21,7 @@ PLACE = PLACES / f"dragoneye-{VERSION}"
 
 def installed() -> Path:
     """Its virtual environment, made when it is missing."""
-    return installed_in(PLACE, REQUIREMENT, "lib/python3.11/site-packages/dragoneye/__init__.py")
+    return installed_in(PLACE, [REQUIREMENT], "lib/python3.11/site-packages/dragoneye/__init__.py")
 
 
 @contextmanager

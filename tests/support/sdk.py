@@ -50,10 +50,10 @@ class SdkError(Exception):
 
 def installed() -> Path:
     """The SDK's virtual environment, made when it is missing."""
-    return installed_in(PLACE, REQUIREMENT, "bin/pictograph")
+    return installed_in(PLACE, [REQUIREMENT], "bin/pictograph")
 
 
-def installed_in(place: Path, requirement: str, mark: str) -> Path:
+def installed_in(place: Path, requirements: list[str], mark: str) -> Path:
     """An environment with an SDK in it, made when the file ``mark`` is not in it."""
     place.parent.mkdir(exist_ok=True)
     with (place.parent / "lock").open("w") as lock:
@@ -61,10 +61,10 @@ def installed_in(place: Path, requirement: str, mark: str) -> Path:
         if not (place / mark).exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
             done = subprocess.run(
-                [str(place / "bin" / "pip"), "install", "-q", requirement], capture_output=True, text=True
+                [str(place / "bin" / "pip"), "install", "-q", *requirements], capture_output=True, text=True
             )
             if done.returncode:
-                problem = f"{requirement} cannot be installed here: {done.stderr.strip()[-300:]}"
+                problem = f"{requirements[0]} cannot be installed here: {done.stderr.strip()[-300:]}"
                 if os.environ.get("CI"):
                     pytest.fail(problem)
                 pytest.skip(problem)
@@ -186,11 +186,11 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(place: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+def running(place: Path, name: str, **env: str) -> Iterator[subprocess.Popen[str]]:
     """The interpreter of an SDK, in its own environment, until the end of the block."""
     process = subprocess.Popen(
         [str(place / "bin" / "python"), str(SIDE / "runner.py"), name],
-        env=environment(),
+        env=environment() | env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -26,7 +26,15 @@ PREVIEW_VIEW = "ui://tintype/preview.html"
 APPROVAL_VIEW = "ui://tintype/approval.html"
 """Pages that hosts with MCP Apps show beside a tool's answer (``tintype_server.mcp.apps`` has them)."""
 MAY_ASK = frozenset(
-    {"call_tool", "copy_images", "undo_call", "undo_session", "update_dataset", "update_images"}
+    {
+        "call_tool",
+        "copy_images",
+        "edit_annotations",
+        "undo_call",
+        "undo_session",
+        "update_dataset",
+        "update_images",
+    }
 )
 """Tools that delete nothing by themselves, and yet may ask for confirmation."""
 ASKS_FROM_CREDITS = 10

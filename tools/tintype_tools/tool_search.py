@@ -42,7 +42,7 @@ SAME = (
     "image picture photo photograph shot jpg png",
     "annotation annotate label",
     "outline contour segment",
-    "dataset project collection",
+    "dataset collection",
     "delete remove erase discard drop wipe clear throw rid",
     "create new fresh",
     "change edit correct modify",

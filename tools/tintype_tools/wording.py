@@ -18,8 +18,9 @@ class Words:
     """A kind's sentence after "It would". ``named`` is for one thing with a name, else ``counted`` is used.
 
     Both may hold ``{name}``; ``{of}``, ``{to}``, ``{on}``, which stand for the preposition and the
-    dataset, or for nothing; and ``{images}``, ``{files}``, ``{classes}``, ``{models}``, which are the count
-    with the noun.
+    dataset, or for nothing; and ``{images}``, ``{files}``, ``{classes}``, ``{models}``, ``{labels}``, ``{samples}``,
+    which are
+    the count with the noun.
     """
 
     counted: str
@@ -32,6 +33,13 @@ DEEDS: dict[str, Words] = {
     Kind.DATASET_RESTORED: Words("bring back the dataset {name}"),
     Kind.DATASET_UPDATED: Words("change name or description of the dataset {name}"),
     Kind.CLASSES_SET: Words("make {classes} the list{of}"),
+    Kind.LABELS_CHANGED: Words("change {labels}{of}"),
+    Kind.SET_CREATED: Words("add the annotation set {name}{to}"),
+    Kind.SET_DELETED: Words("delete the annotation set {name}{of}"),
+    Kind.GROUP_CREATED: Words("add the group {name}{to}"),
+    Kind.GROUP_DELETED: Words("delete the group {name}{of}"),
+    Kind.PROJECT_CREATED: Words("create the project {name}"),
+    Kind.PROJECT_DELETED: Words("delete the project {name}"),
     Kind.IMAGES_ADDED: Words("add {images}{to}", "add the image {name}{to}"),
     Kind.IMAGES_DELETED: Words("delete {images}{of}", "delete the image {name}{of}"),
     Kind.IMAGES_RESTORED: Words("bring back {images}{of}", "bring back the image {name}{of}"),
@@ -40,6 +48,15 @@ DEEDS: dict[str, Words] = {
     Kind.ANNOTATIONS_SAVED: Words(
         "change the annotations of {images}{of}", "change the annotations of the image {name}{of}"
     ),
+    Kind.SAMPLES_ADDED: Words("add {samples}{to}"),
+    Kind.SAMPLES_UPDATED: Words("change what is known of {samples}{of}"),
+    Kind.FILES_ADDED: Words("add {files} to samples{of}", "add the file {name}{to}"),
+    Kind.FILES_REMOVED: Words("take {files} from samples{of}", "take the file {name} from a sample{of}"),
+    Kind.VERSION_CREATED: Words("keep the version {name}{of}"),
+    Kind.VERSION_DELETED: Words("delete the version {name}{of}"),
+    Kind.VERSION_RESTORED: Words("bring back the version {name}{of}"),
+    Kind.SNAPSHOT_CREATED: Words("make the snapshot {name}"),
+    Kind.SNAPSHOT_DELETED: Words("delete the snapshot {name}"),
     Kind.MODEL_TRAINED: Words("add {models}", "add the model {name}"),
     Kind.MODEL_ARCHIVED: Words("delete {models}", "delete the model {name}"),
     Kind.MODEL_RESTORED: Words("bring back {models}", "bring back the model {name}"),
@@ -70,21 +87,31 @@ DEEDS: dict[str, Words] = {
 
 DETAILS: dict[str, tuple[str, str]] = {
     "after": ("{n} after", "{n} after"),
+    "annotated": ("annotations of {n} sample put back", "annotations of {n} samples put back"),
     "annotations": ("{n} annotation", "{n} annotations"),
     "annotations_removed": ("{n} annotation removed", "{n} annotations removed"),
     "before": ("{n} before", "{n} before"),
+    "brought_back": ("{n} sample out of the recycle bin", "{n} samples out of the recycle bin"),
     "credits": ("for {n} credit", "for {n} credits"),
     "datasets": ("{n} dataset", "{n} datasets"),
+    "deleted": ("{n} sample into the recycle bin", "{n} samples into the recycle bin"),
     "estimated": ("an estimate", "an estimate"),
     "existing": ("{n} of them there already", "{n} of them there already"),
+    "files": ("{n} file", "{n} files"),
+    "files_lost": ("{n} file purged since", "{n} files purged since"),
+    "groups": ("{n} group", "{n} groups"),
     "images": ("{n} image", "{n} images"),
     "images_skipped": ("{n} image passed over", "{n} images passed over"),
+    "labels": ("{n} label", "{n} labels"),
     "listed": ("{n} image listed", "{n} images listed"),
+    "lost": ("{n} sample purged since", "{n} samples purged since"),
     "max_minutes": ("for {n} minute at most", "for {n} minutes at most"),
     "minutes": ("{n} begun minute", "{n} begun minutes"),
     "missing": ("{n} not found", "{n} not found"),
     "pictures": ("{n} picture in the folder", "{n} pictures in the folder"),
+    "sets": ("{n} annotation set", "{n} annotation sets"),
     "size": ("{size}", "{size}"),
+    "updated": ("{n} sample changed", "{n} samples changed"),
 }
 """What is counted beside, for one and for any other number."""
 
@@ -103,6 +130,8 @@ def deed_in_words(affected: Affected) -> str:
         files=counted(affected.count, "file", "files"),
         classes=counted(affected.count, "class", "classes"),
         models=counted(affected.count, "model", "models"),
+        samples=counted(affected.count, "sample", "samples"),
+        labels=counted(affected.count, "label", "labels"),
         **{word: f" {word}{dataset}" if dataset else "" for word in ("of", "to", "on")},
     )
     details = [_detail(key, value) for key, value in affected.detail.items()]

@@ -23,6 +23,7 @@ COMMANDS = {
     "agents": ("agents", "The tools as data, and the skill for Claude."),
     "login": ("login", "Save the API key to act with."),
     "keys": ("keys", "Make, list, change and revoke API keys."),
+    "users": ("users", "Make, list and remove logins for clients that know names and passwords."),
     "members": ("members", "List members, change their roles, remove them."),
     "invites": ("invites", "Invite people, list and revoke invites, accept one."),
     "organization": ("organization", "Show or rename the organization."),

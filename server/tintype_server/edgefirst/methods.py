@@ -1,13 +1,13 @@
 """The table of methods: what a handler is, and where it is written down.
 
-Each ``rpc_<area>.py`` decorates its handlers with ``@method("dataset.list")``; forms with ``@form``. A handler
-translates: it reads ids out of ``params``, calls a tool through the door, and shapes what came of it. It
+Each ``rpc_<area>.py`` decorates its handlers with ``@method("dataset.list")``; forms with ``@form``, addresses
+of files with ``@get``. A handler translates: it reads ids out of ``params``, calls a tool through the door, and shapes what came of it. It
 returns what goes into ``result`` (never None: clients take that for no answer), or ``Binary``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from tintype_studio.identity.keys import Principal
 from tintype_studio.studio import Studio
 from tintype_tools.call import Outcome
+from tintype_tools.local_files import LocalFiles
 
 if TYPE_CHECKING:
     from tintype_server.pictograph.door import RestDoor
@@ -25,6 +26,7 @@ T = TypeVar("T")
 
 METHODS: dict[str, Method] = {}
 FORMS: dict[str, FormMethod] = {}
+GETS: dict[str, GetMethod] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,13 @@ class Rpc:
         """Call a tool through all guards; ``Outcome.value`` is its result as JSON. None is left out."""
         return await self.door.call(self.request, tool, arguments)
 
+    async def call_with_files(
+        self, form_files: Sequence[FormFile], tool: str, /, **arguments: Any
+    ) -> Outcome:
+        """The same; the tool may read the files of the form that is handled, which arguments name by path."""
+        allowed = LocalFiles.under(*{file.path.parent for file in form_files})
+        return await self.door.call(self.request, tool, arguments, files=allowed)
+
     async def read(self, work: Callable[[Studio, Principal], T]) -> T:
         """Look something up in a worker thread, as whoever calls."""
         studio = self.studio
@@ -78,6 +87,9 @@ Method = Callable[[Rpc, dict[str, Any]], Awaitable[Any]]
 
 FormMethod = Callable[[Rpc, Mapping[str, str], list[FormFile]], Awaitable[Any]]
 """Fields as text, and files."""
+
+GetMethod = Callable[[Rpc, Mapping[str, str]], Awaitable[Binary]]
+"""What stands in the address after ``?``, as text."""
 
 
 def method(name: str) -> Callable[[Method], Method]:
@@ -99,6 +111,18 @@ def form(name: str) -> Callable[[FormMethod], FormMethod]:
         if name in FORMS:
             raise ValueError(f"{name} is handled twice")
         FORMS[name] = handler
+        return handler
+
+    return add
+
+
+def get(name: str) -> Callable[[GetMethod], GetMethod]:
+    """Register a handler of ``GET /name``, whose file is the answer; errors are statuses there."""
+
+    def add(handler: GetMethod) -> GetMethod:
+        if name in GETS:
+            raise ValueError(f"{name} is handled twice")
+        GETS[name] = handler
         return handler
 
     return add

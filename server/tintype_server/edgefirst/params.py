@@ -1,4 +1,4 @@
-"""What comes in ``params``: ids are bare unsigned integers, or text such as ``ds-1a`` where clients send that."""
+"""What comes in ``params``: ids are bare whole numbers, or text such as ``ds-1a`` where clients send that."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from tintype_server.dispatch.running import log
 from tintype_server.dragoneye.app import Dragoneye
+from tintype_server.edgefirst.app import EdgeFirst
 from tintype_server.http.blobs import BlobRoutes
 from tintype_server.http.credentials import RequireKey, api_key_of
 from tintype_server.http.front_page import front_page
@@ -26,6 +27,7 @@ from tintype_server.http.invites import InviteRoutes
 from tintype_server.http.limits import session_of, token_budget
 from tintype_server.http.metrics import MetricsRoute
 from tintype_server.http.oauth import MCP_PATH, resource_server
+from tintype_server.http.sample_files import SampleRoutes
 from tintype_server.http.streamable import Streamable
 from tintype_server.http.tools import MAX_BODY_BYTES, ToolRoutes, error_response
 from tintype_server.http.uploads import UploadRoutes
@@ -79,12 +81,15 @@ def build_app(runtime: Runtime, *, allowed_hosts: Sequence[str] = ()) -> FastAPI
             Route("/_blob/{token}", blobs.download),
             Route("/_upload", uploads.post, methods=["POST"]),
             Route("/_upload/{token}", uploads.put, methods=["PUT"]),
+            Route("/_part/{token}", uploads.put_part, methods=["PUT"]),
+            Route("/_sample/{token}", SampleRoutes(runtime).put, methods=["PUT"]),
             Route("/invites/{token}", invites.show, methods=["GET"]),
             Route("/invites/{token}", invites.accept, methods=["POST"]),
             *(oauth.routes() if oauth is not None else ()),
             *_metrics_routes(runtime),
             *_sse_routes(runtime, security),
             Dragoneye(runtime),
+            EdgeFirst(runtime),
             Dialect(runtime),
         ]
     )

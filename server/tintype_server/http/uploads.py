@@ -1,4 +1,5 @@
-"""Signed uploads: ``PUT /_upload/{token}``, or ``POST /_upload`` of a form with the token and the file.
+"""Signed uploads: ``PUT /_upload/{token}``, or ``POST /_upload`` of a form with the token and the file; and
+``PUT /_part/{token}`` of a part of a large one.
 
 The token says where to, and how much; no key is needed.
 """
@@ -16,6 +17,7 @@ from tintype_server.http.form_file import MAX_BYTES_BEFORE, FormFile
 from tintype_server.http.visibility import require_writable
 from tintype_server.runtime import Runtime
 from tintype_studio.errors import TintypeError
+from tintype_studio.snapshots.uploads import part_too_large
 from tintype_studio.storage.uploads import Slot, cut_off, slow_store, too_large
 
 AT_ONCE = 64
@@ -40,21 +42,33 @@ class UploadRoutes:
     def __init__(self, runtime: Runtime) -> None:
         self._settings = runtime.settings
         self._uploads = runtime.studio.uploads
+        self._parts = runtime.studio.snapshots.parts
         self._places: anyio.CapacityLimiter | None = None
 
     async def put(self, request: Request) -> Response:
         """Store the body, with a length or chunked; 200 once it is whole."""
         require_writable(self._settings)
         slot = self._uploads.slot(request.path_params["token"])
-        async with self._place(_Body(request)) as body:
+        async with self._place(Body(request)) as body:
             _require_declared(request, slot)
             await self._uploads.receive(slot, body.chunks())
         return Response(status_code=200)
 
+    async def put_part(self, request: Request) -> Response:
+        """Store a part of a large file; 200 with its ETag once it is whole."""
+        require_writable(self._settings)
+        slot = self._parts.slot(request.path_params["token"])
+        async with self._place(Body(request)) as body:
+            declared = request.headers.get("content-length", "")
+            if declared.isdecimal() and int(declared) > slot.size:
+                raise part_too_large(slot)
+            etag = await self._parts.receive(slot, body.chunks())
+        return Response(status_code=200, headers={"ETag": f'"{etag}"'})
+
     async def post(self, request: Request) -> Response:
         """Store the file of a form whose field ``token`` is that of a link; 204 once it is whole."""
         require_writable(self._settings)
-        body = _Body(request)
+        body = Body(request)
         # A form holds no place before its link is known to be one: else anybody could hold them all.
         async with body.drained():
             form = FormFile(request.headers.get("content-type", ""), body.chunks())
@@ -71,7 +85,7 @@ class UploadRoutes:
         return Response(status_code=204)
 
     @asynccontextmanager
-    async def _place(self, body: _Body) -> AsyncIterator[_Body]:
+    async def _place(self, body: Body) -> AsyncIterator[Body]:
         """A body when it is its turn; what is refused of it is read away."""
         if self._places is None:  # a limiter belongs to a running event loop
             self._places = anyio.CapacityLimiter(AT_ONCE)
@@ -95,8 +109,8 @@ def _require_declared(request: Request, slot: Slot, around: int = 0) -> None:
         raise too_large(slot)
 
 
-class _Body:
-    """The body of a request, read once."""
+class Body:
+    """The body of a request, read once, for routes that take files."""
 
     def __init__(self, request: Request) -> None:
         self._stream = request.stream()
@@ -114,6 +128,15 @@ class _Body:
             self._ended = True
         except (ClientDisconnect, TimeoutError):
             self._ended = True
+            raise cut_off() from None
+
+    async def plain_chunks(self) -> AsyncIterator[bytes]:
+        """As ``chunks``, for a caller that has a time limit of its own."""
+        try:
+            async for chunk in self._stream:
+                if chunk:
+                    yield chunk
+        except ClientDisconnect:
             raise cut_off() from None
 
     @asynccontextmanager

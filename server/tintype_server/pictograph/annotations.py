@@ -10,7 +10,9 @@ from starlette.responses import Response
 
 from tintype_server.pictograph.door import API, RestDoor
 from tintype_server.pictograph.schema import Wire, WireBody, answers
+from tintype_studio.annotations.beside import beside, taken_out
 from tintype_studio.annotations.geometry import Annotation
+from tintype_studio.annotations.masks import outlined_document
 from tintype_studio.errors import InvalidInput
 from tintype_tools.catalog.save_annotations import MAX_ANNOTATIONS
 
@@ -29,6 +31,9 @@ KEYS = frozenset(
     }
 )
 """Of an annotation on the wire: clients refuse any other."""
+
+PLACELESS = frozenset({"box3d", "tag"})
+"""Types of annotations that the wire has no place for."""
 
 
 class Annotations(Wire):
@@ -75,12 +80,14 @@ def routes(door: RestDoor) -> APIRouter:
     async def get(request: Request, image_id: str) -> Response:
         """The annotations of an image; an empty list when it has none."""
         outcome = await door.call(request, "get_annotations", {"image_uuid": image_id})
-        found = [wire_annotation(annotation) for annotation in outcome.value["annotations"]]
+        found = [wire_annotation(a) for a in outcome.value["annotations"] if a["type"] not in PLACELESS]
         return door.answer(request, {"annotations": found}, outcome)
 
     async def save_list(request: Request, image_id: str, annotations: list[dict[str, Any]]) -> Response:
         outcome = await door.call(
-            request, "save_annotations", {"image_uuid": image_id, "annotations": annotations}
+            request,
+            "save_annotations",
+            {"image_uuid": image_id, "annotations": [own_annotation(each) for each in annotations]},
         )
         return door.answer(request, outcome.value, outcome)
 
@@ -110,5 +117,20 @@ def routes(door: RestDoor) -> APIRouter:
 
 
 def wire_annotation(annotation: dict[str, Any]) -> dict[str, Any]:
-    """An annotation with the keys that the wire knows."""
+    """An annotation with the keys that the wire knows: a mask is its outline, and an object id is among the
+    attributes.
+    """
+    if annotation["type"] == "mask":
+        annotation = outlined_document(annotation)
+    if more := beside(annotation):
+        annotation = {**annotation, "attributes": [*annotation.get("attributes", ()), *more]}
     return {key: value for key, value in annotation.items() if key in KEYS and value is not None}
+
+
+def own_annotation(annotation: dict[str, Any]) -> dict[str, Any]:
+    """The same as it came, with what stood among the attributes only for the wire back in its place."""
+    attributes = annotation.get("attributes")
+    if not isinstance(attributes, list):
+        return annotation
+    rest, found = taken_out(attributes)
+    return {**annotation, "attributes": rest, **found} if found else annotation

@@ -62,13 +62,16 @@ class RestDoor:
         """An empty router for the routes of one resource; ``prefix`` begins after the host."""
         return APIRouter(prefix=prefix, tags=[tag], route_class=WireRoute, redirect_slashes=False)
 
-    async def call(self, request: Request, tool: str, arguments: dict[str, Any]) -> Outcome:
+    async def call(
+        self, request: Request, tool: str, arguments: dict[str, Any], *, files: LocalFiles | None = None
+    ) -> Outcome:
         """Call a tool for whoever sent the request, through all guards; raises ``TintypeError``.
 
         The headers ``Idempotency-Key``, ``X-Dry-Run``, ``X-Session-Id``, ``X-Deadline-Seconds``,
         ``X-Confirm-Token``, ``X-Approval-Id`` and the trace context hold for the call. With a dry run, a
         read is done as always, and anything else ends the route with the answer of the dry run.
-        Arguments that are None are left out.
+        Arguments that are None are left out. ``files`` are local paths that this call may touch: those of
+        a form, which the route itself names.
         """
         registry = self._runtime.registry
         reads = tool in registry and registry.get(tool).effect is Effect.READ
@@ -77,7 +80,7 @@ class RestDoor:
             arguments={name: value for name, value in arguments.items() if value is not None},
             api_key=api_key_of(request),
             door=REST,
-            files=self._files,
+            files=files or self._files,
             agent=request.headers.get("user-agent"),
             idempotency_key=request.headers.get("idempotency-key"),
             base_url=self.base_url(request),

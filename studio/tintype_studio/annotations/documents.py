@@ -17,6 +17,7 @@ from tintype_studio import clock
 from tintype_studio.annotations.bounds import Outside, outside
 from tintype_studio.annotations.classes import admit_classes, newest_revision
 from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation, with_box
+from tintype_studio.annotations.masks import require_sizes
 from tintype_studio.annotations.options import declared_in, require_options
 from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Sample, Samples, Status, add_to_counters
@@ -117,6 +118,8 @@ class Documents:
             if any(a.attributes for a in document):
                 declared = declared_in(connection, sample.dataset_row_id)
                 require_options(((a.name, a.attributes) for a in document), declared)
+            if any(a.mask for a in document) and sample.width:
+                require_sizes(document, sample.width, sample.height)
             text = as_text(document)
             revision, status = replace_document(
                 connection, principal, sample, text, len(document), set_id=set_id
@@ -240,7 +243,7 @@ def replace_document(
     add_to_counters(
         connection,
         sample.dataset_row_id,
-        completed=(status == Status.COMPLETE) - (sample.status == Status.COMPLETE),
+        completed=sample.has_picture * ((status == Status.COMPLETE) - (sample.status == Status.COMPLETE)),
         annotations=count - sample.annotation_count,
     )
     return revision, status

@@ -26,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from tintype_studio.errors import InvalidInput
+
 MAX_COORDINATE = 1e6
 """Pixels; larger magnitudes are mistakes, not pictures."""
 
@@ -135,6 +137,18 @@ class Mask(Strict):
     )
     counts: Annotated[str, StringConstraints(min_length=1, max_length=MAX_MASK_TEXT, pattern=r"^[0-o]+$")]
 
+    @model_validator(mode="after")
+    def _runs_make_the_picture(self) -> Mask:
+        from tintype_studio.annotations.masks import area_of
+
+        try:
+            marked = area_of(self)
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        if not marked:
+            raise ValueError("the mask marks no pixel")
+        return self
+
 
 class _Annotation(Strict):
     id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)] = Field(
@@ -206,7 +220,7 @@ GEOMETRIES = ("polygon", "polyline", "keypoint", "mask", "bounding_box", "box3d"
 """Members that say where, in the order in which they name the type of an annotation that has several."""
 
 
-def _geometry_names_the_type(value: Any) -> Any:
+def typed_by_geometry(value: Any) -> Any:
     """Fill in a missing ``type`` from the geometry that is present, as the seed's examples leave it out."""
     if isinstance(value, dict) and "type" not in value:
         for kind in GEOMETRIES:
@@ -300,7 +314,7 @@ class AnnotationList(Strict):
     @classmethod
     def _default_types(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("annotations"), list):
-            return {**data, "annotations": [_geometry_names_the_type(a) for a in data["annotations"]]}
+            return {**data, "annotations": [typed_by_geometry(a) for a in data["annotations"]]}
         return data
 
     @model_validator(mode="after")
@@ -331,10 +345,8 @@ def points_of(annotation: Annotation) -> Iterator[Point]:
             yield from annotation.polyline.path
         case KeypointAnnotation():
             yield annotation.keypoint
-        case (
-            BBoxAnnotation(bounding_box=BoundingBox() as box)
-            | MaskAnnotation(bounding_box=BoundingBox() as box)
-        ):
+        case BBoxAnnotation() | MaskAnnotation():
+            box = annotation.bounding_box or _box_of_mask(annotation)
             yield Point(x=box.x, y=box.y)
             yield Point(x=box.x + box.w, y=box.y)
             yield Point(x=box.x + box.w, y=box.y + box.h)
@@ -344,15 +356,24 @@ def points_of(annotation: Annotation) -> Iterator[Point]:
 def enclosing_box(annotation: Annotation) -> tuple[float, float, float, float]:
     """``(x, y, w, h)`` of the smallest upright rectangle around the vertices, in pixels; w or h may be 0.
 
-    Of an annotation that has a place (``has_place``), and of a mask once its box is filled in (``with_box``).
+    Of an annotation that has a place (``has_place``).
     """
     xs, ys = zip(*((p.x, p.y) for p in points_of(annotation)), strict=True)
     left, top = min(xs), min(ys)
     return left, top, max(xs) - left, max(ys) - top
 
 
+def _box_of_mask(annotation: Annotation) -> BoundingBox:
+    from tintype_studio.annotations.masks import box_of
+
+    assert annotation.mask is not None, "only masks come without a box"
+    return box_of(annotation.mask)
+
+
 def with_box(annotation: Annotation) -> Annotation:
-    """Fill in the enclosing box of a polygon or polyline that came without one."""
+    """Fill in the enclosing box of a polygon, polyline or mask that came without one."""
+    if isinstance(annotation, MaskAnnotation) and annotation.bounding_box is None:
+        return annotation.model_copy(update={"bounding_box": _box_of_mask(annotation)})
     if isinstance(annotation, PolygonAnnotation | PolylineAnnotation) and annotation.bounding_box is None:
         x, y, w, h = enclosing_box(annotation)
         if w > 0 and h > 0:

@@ -25,6 +25,7 @@ from tintype_studio.catalog.picking import (
     living,
     pick,
     pick_one,
+    pictures,
 )
 from tintype_studio.catalog.removal import put_images_into_bin, remove_for_good, restore_images
 from tintype_studio.catalog.samples import Status, add_to_counters, no_image, not_your_own
@@ -90,7 +91,7 @@ class Batch:
         folder, done = clean_folder(folder), Batched()
         with self._uploading(), self._db.write() as connection:
             dataset = self._datasets.get_in(connection, principal, name)
-            picked = living(pick(connection, dataset, image_ids, done), done)
+            picked = pictures(living(pick(connection, dataset, image_ids, done), done), done)
             copy_images(
                 connection,
                 principal,
@@ -221,8 +222,9 @@ def _update(
     those = list(changed.values())
     _set(connection, dataset, those, values)
     if status := values.get("status"):
-        before = sum(p.status == Status.COMPLETE for p in those)
-        after = len(those) if status == Status.COMPLETE else 0
+        seen = [p for p in those if p.has_picture]
+        before = sum(p.status == Status.COMPLETE for p in seen)
+        after = len(seen) if status == Status.COMPLETE else 0
         add_to_counters(connection, dataset.row_id, completed=after - before)
     _log(connection, principal, Kind.IMAGES_UPDATED, dataset, len(those), detail)
 

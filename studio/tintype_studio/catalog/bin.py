@@ -11,6 +11,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from tintype_studio import clock
+from tintype_studio.catalog.purged_versions import purge_versions
 from tintype_studio.catalog.samples import THUMBNAIL_SIZES, thumbnail_key
 from tintype_studio.errors import InvalidInput
 from tintype_studio.history.changes import PURGED, Kind, log_change
@@ -115,7 +116,8 @@ class RecycleBin:
         """Remove deleted rows for good, those of one dataset name or all, deleted ``older_than`` ago.
 
         The bytes follow when no row names them any more (``sweep``). The history's ``digest`` stands for
-        exactly what went: a purge of anything else has another.
+        exactly what went: a purge of anything else has another. Deleted versions go, too, and with them what
+        restores replaced so long ago.
         """
         if older_than < timedelta(0):
             raise InvalidInput("older_than is not negative.")
@@ -145,6 +147,7 @@ class RecycleBin:
             dataset_ids = [row.id for row in whole]
             images = {row.id: row.uuid for row in doomed}
             exported = _where_in(connection, exports.c.sha256, exports.c.dataset_id, dataset_ids)
+            of_versions = purge_versions(connection, mine, before, dataset_ids)
             _delete_in(connection, samples, sorted(images))
             # While the history still names the datasets, and when the doomed images are gone.
             mark_purged(
@@ -154,7 +157,9 @@ class RecycleBin:
             )
             _delete_in(connection, datasets, dataset_ids)
             mark_unused(
-                self._db, connection, [*(row.sha256 for row in doomed if row.sha256), *filter(None, exported)]
+                self._db,
+                connection,
+                [*(row.sha256 for row in doomed if row.sha256), *filter(None, exported), *of_versions],
             )
             purged = Purged(len(dataset_ids), len(images), sum(row.size or 0 for row in doomed))
             if purged.datasets or purged.images:

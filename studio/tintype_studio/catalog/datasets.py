@@ -216,8 +216,16 @@ class Datasets:
             except Conflict:
                 return self.get(principal, name)
 
-    def list(self, principal: Principal, *, limit: int = 100, offset: int = 0) -> list[Dataset]:
-        """Datasets by creation, newest first."""
+    def list(
+        self,
+        principal: Principal,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        project_row_id: int | None = None,
+    ) -> list[Dataset]:
+        """Datasets by creation, newest first; those of one project, where it is given."""
+        within = sa.true() if project_row_id is None else datasets.c.project_id == project_row_id
         with self._db.read() as connection:
             rows = (
                 connection.execute(
@@ -225,6 +233,7 @@ class Datasets:
                     .where(
                         datasets.c.organization_id == principal.organization_id,
                         datasets.c.deleted_at.is_(None),
+                        within,
                     )
                     .order_by(datasets.c.id.desc())
                     .limit(limit)

@@ -1,4 +1,4 @@
-"""Image files on a local disk: read whole, bounded, and never through a link."""
+"""Files of images and other sensors on a local disk: read whole, bounded, and never through a link."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 50 * 1024 * 1024
 """Largest image file, in bytes (50 MiB)."""
 
 
-def read_image_file(path: str | Path) -> bytes:
+def read_image_file(path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """A regular file's bytes; one over the size limit is refused before it is read.
 
     ``path`` must be real: a link is refused, so that none can be put in its place after it was judged.
@@ -30,8 +30,8 @@ def read_image_file(path: str | Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _no_file(path)
-        if status.st_size > MAX_FILE_BYTES:
-            raise too_large(status.st_size)
+        if status.st_size > max_bytes:
+            raise too_large(status.st_size, max_bytes)
         # One byte more than the size shows a file that grew meanwhile.
         data = os.read(descriptor, status.st_size + 1)
         while len(data) < status.st_size and (more := os.read(descriptor, status.st_size + 1 - len(data))):
@@ -45,14 +45,14 @@ def _no_file(path: str | Path) -> InvalidInput:
     return InvalidInput(
         f"There is no regular file {printable(Path(path).name)!r} at this path.",
         code="file_not_found",
-        fix="Check the path; it must name one picture file.",
+        fix="Check the path; it must name one file.",
     )
 
 
-def too_large(size: int) -> InvalidInput:
+def too_large(size: int, max_bytes: int = MAX_FILE_BYTES) -> InvalidInput:
     """The refusal of a file of ``size`` bytes."""
     return TooLarge(
-        f"The file has {size / 1048576:.1f} MiB; the limit is {MAX_FILE_BYTES // 1048576} MiB.",
+        f"The file has {size / 1048576:.1f} MiB; the limit is {max_bytes // 1048576} MiB.",
         code="file_too_large",
-        fix="Compress or scale the picture below 50 MiB.",
+        fix=f"Compress or scale it below {max_bytes // 1048576} MiB.",
     )

@@ -71,10 +71,20 @@ class Picked:
     size: int
     mime_type: str
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether its picture is there: samples of other sensors have none."""
+        return self.sha256 != ""
+
 
 _PICKED = (
-    sa.select(samples, sample_files.c.sha256, sample_files.c.size, sample_files.c.mime_type)
-    .join(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
+    sa.select(
+        samples,
+        sa.func.coalesce(sample_files.c.sha256, "").label("sha256"),
+        sa.func.coalesce(sample_files.c.size, 0).label("size"),
+        sa.func.coalesce(sample_files.c.mime_type, "").label("mime_type"),
+    )
+    .outerjoin(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
     .order_by(samples.c.id)
 )
 
@@ -141,6 +151,17 @@ def living(picked: Iterable[Picked], done: Batched) -> list[Picked]:
         else:
             alive.append(p)
     return alive
+
+
+def pictures(picked: Iterable[Picked], done: Batched) -> list[Picked]:
+    """Those that have a picture; the others become failures."""
+    seen = []
+    for p in picked:
+        if p.has_picture:
+            seen.append(p)
+        else:
+            done.fail(p, "the sample has no picture")
+    return seen
 
 
 def in_places(

@@ -15,7 +15,7 @@ from collections import OrderedDict
 import sqlalchemy as sa
 
 from tintype_studio.storage.prepared import Prepared
-from tintype_studio.storage.tables import samples
+from tintype_studio.storage.tables import sample_files, samples
 
 STEP = 1000
 """Places between two that are remembered."""
@@ -23,13 +23,16 @@ STEP = 1000
 KEPT = 256
 """Datasets whose places are remembered: 8 kB for each million images."""
 
+_PICTURE = sa.select(sample_files.c.id).where(
+    sample_files.c.sample_id == samples.c.id, sample_files.c.type == "image"
+)
 _OF_DATASET = (samples.c.dataset_id == sa.bindparam("dataset"), samples.c.id > sa.bindparam("after"))
 _NEXT_OF_ALL = Prepared(
     sa.select(samples.c.id).where(*_OF_DATASET).order_by(samples.c.id).limit(1).offset(STEP - 1)
 )
 _NEXT_LIVING = Prepared(
     sa.select(samples.c.id)
-    .where(*_OF_DATASET, samples.c.deleted_at.is_(None))
+    .where(*_OF_DATASET, samples.c.deleted_at.is_(None), sa.exists(_PICTURE))
     .order_by(samples.c.id)
     .limit(1)
     .offset(STEP - 1)
@@ -37,6 +40,13 @@ _NEXT_LIVING = Prepared(
 _FIRST_IN_BIN = Prepared(
     sa.select(samples.c.id)
     .where(*_OF_DATASET, samples.c.deleted_at.is_not(None))
+    .order_by(samples.c.id)
+    .limit(1)
+)
+# Samples of other sensors, and those whose picture is still to come, stand in no list of images.
+_FIRST_BARE = Prepared(
+    sa.select(samples.c.id)
+    .where(*_OF_DATASET, samples.c.id <= sa.bindparam("last"), ~sa.exists(_PICTURE))
     .order_by(samples.c.id)
     .limit(1)
 )
@@ -91,13 +101,14 @@ class Places:
 def _step(connection: sa.Connection, dataset_row_id: int, after: int) -> int | None:
     """The row id of the thousandth living image behind ``after``; None when there are fewer.
 
-    Where the recycle bin has none of the rows in between, the index alone tells.
+    Where all rows in between are images, and none of them lies in the recycle bin, the index alone tells.
     """
     key = {"dataset": dataset_row_id, "after": after}
     last = _NEXT_OF_ALL.all(connection, key)
     if not last:
         return None
     gone = _FIRST_IN_BIN.all(connection, key)
-    if gone and gone[0]["id"] <= last[0]["id"]:
+    binned = bool(gone) and gone[0]["id"] <= last[0]["id"]
+    if binned or _FIRST_BARE.all(connection, key | {"last": last[0]["id"]}):
         last = _NEXT_LIVING.all(connection, key)
     return int(last[0]["id"]) if last else None

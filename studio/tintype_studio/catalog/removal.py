@@ -13,14 +13,14 @@ from tintype_studio.annotations.classes import admit_classes
 from tintype_studio.catalog.bin import digest_of_purge, mark_purged
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.picking import Batched, Picked, chunks, in_places, own_keys
-from tintype_studio.catalog.samples import Status, add_to_counters
+from tintype_studio.catalog.samples import Status, add_to_counters, bytes_of
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.history.image_ids import KEY, pack
 from tintype_studio.history.step import names_on, require_options_on
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.sweep import mark_unused
-from tintype_studio.storage.tables import samples
+from tintype_studio.storage.tables import sample_files, samples
 
 
 def put_images_into_bin(
@@ -91,12 +91,15 @@ def remove_for_good(
     """Remove images, in the bin or not. The bytes follow when no row names them any more."""
     if not picked:
         return
+    _count(connection, dataset_row_id, [p for p in picked if not p.in_bin], sign=-1)
+    digests: set[str] = set()
     for part in chunks(picked):
-        connection.execute(sa.delete(samples).where(samples.c.id.in_([p.id for p in part])))
-    alive = [p for p in picked if not p.in_bin]
-    _count(connection, dataset_row_id, alive, sign=-1)
+        ids = [p.id for p in part]
+        of_these = sa.select(sample_files.c.sha256).where(sample_files.c.sample_id.in_(ids))
+        digests |= set(connection.execute(of_these).scalars())
+        connection.execute(sa.delete(samples).where(samples.c.id.in_(ids)))
     mark_purged(connection, {(dataset_row_id, p.deleted_call) for p in picked if p.in_bin})
-    mark_unused(database, connection, [p.sha256 for p in picked])
+    mark_unused(database, connection, digests)
     # Without the dataset, as every purge: nothing can be taken back from it.
     log_change(
         connection,
@@ -135,8 +138,8 @@ def _count(connection: sa.Connection, dataset_row_id: int, picked: Sequence[Pick
     add_to_counters(
         connection,
         dataset_row_id,
-        images=sign * len(picked),
-        completed=sign * sum(p.status == Status.COMPLETE for p in picked),
+        images=sign * sum(p.has_picture for p in picked),
+        completed=sign * sum(p.has_picture and p.status == Status.COMPLETE for p in picked),
         annotations=sign * sum(p.annotation_count for p in picked),
-        size=sign * sum(p.size for p in picked),
+        size=sign * sum(bytes_of(connection, [p.id for p in part]) for part in chunks(picked)),
     )

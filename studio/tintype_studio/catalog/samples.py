@@ -75,6 +75,11 @@ class Sample:
     """Shown instead of the file name, where somebody gave one."""
 
     @property
+    def has_picture(self) -> bool:
+        """Whether its picture is there: samples of other sensors, and those still to come, have none."""
+        return self.sha256 != ""
+
+    @property
     def is_labelled(self) -> bool:
         """Whether it has annotations, or somebody has said that it is complete without any."""
         return self.annotation_count > 0 or self.status is Status.COMPLETE
@@ -86,6 +91,19 @@ _LISTED = sa.select(
     sample_files.c.mime_type,
     sample_files.c.sha256,
 ).join(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
+
+
+_ANY = sa.select(
+    samples,
+    sa.func.coalesce(sample_files.c.size, 0).label("size"),
+    sa.func.coalesce(sample_files.c.mime_type, "").label("mime_type"),
+    sa.func.coalesce(sample_files.c.sha256, "").label("sha256"),
+).outerjoin(sample_files, sa.and_(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE))
+
+PICTURED = sa.exists(
+    sa.select(sample_files.c.id).where(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE)
+)
+"""Condition on ``samples``: the picture is there."""
 
 
 # Every upload through the REST dialect ends with this lookup.
@@ -138,8 +156,8 @@ class Samples:
 
     @staticmethod
     def of_row(connection: sa.Connection, row_id: int) -> Sample:
-        """A sample by its row's id, in the recycle bin or not."""
-        return _sample(connection.execute(_LISTED.where(samples.c.id == row_id)).mappings().one())
+        """A sample by its row's id, in the bin or not, with a picture (``has_picture``) or without."""
+        return _sample(connection.execute(_ANY.where(samples.c.id == row_id)).mappings().one())
 
     @staticmethod
     def of_rows(
@@ -260,10 +278,16 @@ class Samples:
         self, dataset: Dataset, *, statuses: tuple[Status, ...] = tuple(Status), unlabelled: bool = False
     ) -> int:
         """How many images have one of the statuses; of those, if so asked, the ones that are not labelled."""
-        query = sa.select(sa.func.count()).where(
-            samples.c.dataset_id == dataset.row_id,
-            samples.c.deleted_at.is_(None),
-            samples.c.status.in_([s.value for s in statuses]),
+        query = (
+            sa.select(sa.func.count())
+            .select_from(samples)
+            .join(sample_files, sample_files.c.sample_id == samples.c.id)
+            .where(
+                sample_files.c.type == IMAGE,
+                samples.c.dataset_id == dataset.row_id,
+                samples.c.deleted_at.is_(None),
+                samples.c.status.in_([s.value for s in statuses]),
+            )
         )
         if unlabelled:
             query = query.where(samples.c.annotation_count == 0, samples.c.status != Status.COMPLETE.value)
@@ -306,7 +330,7 @@ class Samples:
                 images=-1,
                 completed=-1 if sample.status == Status.COMPLETE else 0,
                 annotations=-sample.annotation_count,
-                size=-sample.file_size,
+                size=-bytes_of(connection, [sample.row_id]),
             )
             log_change(
                 connection,
@@ -396,6 +420,12 @@ def add_to_counters(
     )
 
 
+def bytes_of(connection: sa.Connection, row_ids: Sequence[int]) -> int:
+    """Bytes of all files of some hundred samples, whatever sensor they are of."""
+    total = sa.func.coalesce(sa.func.sum(sample_files.c.size), 0)
+    return int(connection.execute(sa.select(total).where(sample_files.c.sample_id.in_(row_ids))).scalar_one())
+
+
 def _sample(row: sa.RowMapping | Row) -> Sample:
     return Sample(
         row_id=row["id"],
@@ -405,8 +435,8 @@ def _sample(row: sa.RowMapping | Row) -> Sample:
         folder=row["folder"],
         status=Status(row["status"]),
         split=row["split"],
-        width=row["width"],
-        height=row["height"],
+        width=row["width"] or 0,
+        height=row["height"] or 0,
         annotation_count=row["annotation_count"],
         file_size=row["size"],
         mime_type=row["mime_type"],

@@ -15,15 +15,17 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import orjson
 
+from tintype_studio.annotations.beside import with_beside
 from tintype_studio.errors import InvalidInput
 from tintype_studio.formats.archive import Archive, PackedSpool, Spool
-from tintype_studio.formats.figures import Figure, StoredDocument, figure_of_model
+from tintype_studio.formats.figures import Figure, StoredDocument, figure_of_model, outlined
 
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
@@ -34,6 +36,9 @@ MAX_MEMBER_PATH = 65_535
 """Bytes; the ZIP format has two bytes for the length of a name."""
 
 
+_KIND, _TYPE = attrgetter("kind"), attrgetter("type")
+_USUAL = frozenset({"bbox", "polygon", "polyline", "keypoint"})
+"""Types that every writer knows."""
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -145,6 +150,10 @@ class ExportWriter(ABC):
     """Whether ``_add`` is given figures, not models."""
     takes_pairs: ClassVar[bool] = False
     """Whether the points of figures are told apart."""
+    takes_masks: ClassVar[bool] = False
+    """Whether ``_add`` is given masks, not their outlines."""
+    takes_all: ClassVar[bool] = False
+    """Whether ``_add`` is given models as they are, of every type, and groups of every name."""
     lists_attributes: ClassVar[bool] = False
     """Whether the format tells the attributes of a class with their options."""
 
@@ -166,6 +175,8 @@ class ExportWriter(ABC):
         self.images = 0
         self.written = 0
         self.left_out = 0
+        self._lost: Counter[str] = Counter()
+        self._other_groups: Counter[str] = Counter()
         self._spools: list[Spool | PackedSpool] = []
         self._closed = False
         if len(self.class_index) != len(self.classes):
@@ -195,13 +206,47 @@ class ExportWriter(ABC):
                 f"{item.filename!r} has a size of {item.width} x {item.height} pixels.",
                 fix="Upload the image again so that its size is read.",
             )
-        if item.split is not None and item.split not in SPLITS:
-            raise InvalidInput(
-                f"{item.filename!r} has the split {item.split!r}; splits are train, val and test.",
-                fix="Set the image's group to train, val, test or none.",
-            )
+        if not self.takes_all:
+            if item.split is not None and item.split not in SPLITS:
+                self._other_groups[item.split] += 1
+                item = replace(item, split=None)
+            annotations = self._holdable(annotations)
         self._add(item, annotations)
         self.images += 1
+
+    def _holdable(self, annotations: Sequence[Any]) -> Sequence[Any]:
+        """The annotations without those that have no place in a picture, and masks as outlines."""
+        if self.takes_figures:
+            if _USUAL.issuperset(map(_KIND, annotations)):
+                return annotations
+        else:
+            annotations = [with_beside(annotation) for annotation in annotations]
+            if _USUAL.issuperset(map(_TYPE, annotations)):
+                return annotations
+        kept = []
+        for annotation in annotations:
+            kind = annotation.kind if self.takes_figures else annotation.type
+            if kind in {"box3d", "tag"}:
+                self._lost[kind] += 1
+            elif kind == "mask" and not self.takes_masks:
+                try:
+                    kept.append(self._outline(annotation))
+                except InvalidInput:
+                    self._lost["ragged"] += 1
+                else:
+                    self._lost["mask"] += 1
+            else:
+                kept.append(annotation)
+        self.left_out += len(annotations) - len(kept)
+        return kept
+
+    def _outline(self, annotation: Any) -> Any:
+        """A mask as a polygon."""
+        if self.takes_figures:
+            return outlined(annotation, paired=self.takes_pairs)
+        from tintype_studio.annotations.masks import as_outline
+
+        return as_outline(annotation)
 
     def _refuse_class(self, item: ExportItem, annotations: Sequence[Annotation | Figure]) -> NoReturn:
         found = next(a for a in annotations if a.name not in self.class_index)
@@ -217,7 +262,7 @@ class ExportWriter(ABC):
         if self._closed:
             raise RuntimeError("this writer has finished")
         self._finish()
-        notes = [*self._notes(), *self._unlisted_attributes()]
+        notes = [*self._notes(), *self._what_is_lost(), *self._unlisted_attributes()]
         summary = ExportSummary(self.images, self.written, self.left_out, notes)
         self.close()
         return summary
@@ -258,6 +303,37 @@ class ExportWriter(ABC):
     @abstractmethod
     def _finish(self) -> None:
         """Write what comes last."""
+
+    def _what_is_lost(self) -> list[str]:
+        """Of new geometry and groups, what the format has no place for, in sentences."""
+        notes = []
+        if n := self._lost["mask"]:
+            notes.append(
+                f"{counted(n, 'mask', 'masks')} went in as the outline of the pixels, which is exact."
+            )
+        if n := self._lost["ragged"]:
+            notes.append(
+                f"{counted(n, 'mask was', 'masks were')} left out: the outline has more rings or points "
+                "than a polygon can have."
+            )
+        if n := self._lost["box3d"]:
+            notes.append(
+                f"{counted(n, 'annotation was', 'annotations were')} left out: a 3-D box that is not marked "
+                "in the picture has no place in this format. edgefirst and pictograph hold it."
+            )
+        if n := self._lost["tag"]:
+            notes.append(
+                f"{counted(n, 'tag was', 'tags were')} left out: a label of the whole image has no place in "
+                "this format. edgefirst and pictograph hold it."
+            )
+        if self._other_groups:
+            n = sum(self._other_groups.values())
+            names = ", ".join(sorted(self._other_groups)[:5]) + (", …" if len(self._other_groups) > 5 else "")
+            notes.append(
+                f"{counted(n, 'image is', 'images are')} in other groups than train, val and test ({names}) "
+                "and went in without a split. edgefirst and pictograph hold them."
+            )
+        return notes
 
     def _unlisted_attributes(self) -> list[str]:
         number = 0 if self.lists_attributes else sum(len(cls.attributes) for cls in self.classes)

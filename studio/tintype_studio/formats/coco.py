@@ -7,13 +7,15 @@
 
 Ids of images, annotations and categories start at 1; categories keep the order of the dataset's classes,
 and are the same in every split; ids of images and annotations are unique across splits. ``file_name`` is
-relative to ``images/`` and includes the folder. Coordinates are written exactly. ``iscrowd`` is always 0.
+relative to ``images/`` and includes the folder. Coordinates are written exactly. ``iscrowd`` is 1 where the
+attributes say so, and is not told among them again.
 
 - A box has an empty ``segmentation``, for no mask is known; its ``area`` is that of the box.
 - A polygon is a list of rings. If its rings are nested, cross or touch (holes above all), its
   ``segmentation`` is uncompressed RLE instead, since readers unite rings and would fill the holes; the
   part outside the image is cut off then. ``area`` is the exact even-odd area, ``bbox`` encloses the
   vertices.
+- A mask is compressed RLE, as it is kept; ``area`` counts its pixels and ``bbox`` encloses them.
 - A keypoint is an annotation with one visible keypoint and an empty box; the category's ``keypoints``
   lists the one name, the class's.
 - A polyline cannot be held.
@@ -39,7 +41,14 @@ from tintype_studio.formats.base import (
     member_path,
     to_json,
 )
-from tintype_studio.formats.figures import Figure, lengths_of, numbers, points_of, ring_of_text
+from tintype_studio.formats.figures import (
+    Figure,
+    lengths_of,
+    mask_of_figure,
+    numbers,
+    points_of,
+    ring_of_text,
+)
 from tintype_studio.formats.outlines import measured
 from tintype_studio.formats.shapes import (
     Measured,
@@ -72,6 +81,7 @@ class CocoWriter(ExportWriter):
     format: ClassVar[str] = "coco"
     lists_attributes: ClassVar[bool] = True
     takes_figures: ClassVar[bool] = True
+    takes_masks: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -126,8 +136,8 @@ class CocoWriter(ExportWriter):
                     self.left_out += 1
                     continue
                 number += 1
-                more = _more(figure) if figure.confidence < 1 or figure.attributes else ""
-                texts.append(f'{{"id":{number}{middle}{category[figure.name]}{shape},"iscrowd":0{more}}}')
+                more = _more(figure) if figure.confidence < 1 or figure.attributes else ',"iscrowd":0'
+                texts.append(f'{{"id":{number}{middle}{category[figure.name]}{shape}{more}}}')
         self.written = number
         for split, listed in images.items():
             if split not in self._entries:
@@ -168,12 +178,25 @@ class CocoWriter(ExportWriter):
             x, y = numbers(figure.texts)
             shape = {"segmentation": [], "area": 0.0, "bbox": [x, y, 0.0, 0.0]}
             shape |= {"keypoints": [x, y, 2], "num_keypoints": 1}
+        elif figure.kind == "mask":
+            shape = self._mask(figure)
         elif outline is not None:
             shape = self._polygon(figure, image, *outline)
         else:
             self.counts["polylines"] += 1
             shape = None
         return None if shape is None else to_json(shape)[1:-1].decode()
+
+    def _mask(self, figure: Figure) -> dict[str, Any]:
+        from tintype_studio.annotations.masks import area_of, box_of
+
+        mask, box = mask_of_figure(figure), box_of(mask_of_figure(figure))
+        self.counts["pixels"] += 1
+        return {
+            "segmentation": {"size": mask.size, "counts": mask.counts},
+            "area": area_of(mask),
+            "bbox": [box.x, box.y, box.w, box.h],
+        }
 
     def _polygon(
         self, figure: Figure, image: _Pending, rings: list[Ring], found: Measured
@@ -259,7 +282,7 @@ class CocoWriter(ExportWriter):
                 f"{counted(n, 'keypoint was', 'keypoints were')} written as COCO keypoints, one per "
                 "annotation, with an empty box."
             )
-        if counts["boxes"] and counts["polygons"]:
+        if counts["boxes"] and (counts["polygons"] or counts["pixels"]):
             notes.append(
                 f"{counted(counts['boxes'], 'box has', 'boxes have')} an empty segmentation: filter them out "
                 "before evaluating masks."
@@ -273,6 +296,14 @@ class CocoWriter(ExportWriter):
 
 
 def _more(figure: Figure) -> str:
-    """The added keys."""
-    more = f',"score":{to_json(figure.confidence).decode()}' if figure.confidence < 1 else ""
-    return f'{more},"attributes":{to_json(figure.attributes).decode()}' if figure.attributes else more
+    """Whether it is a crowd, and the added keys."""
+    attributes = [entry for entry in figure.attributes if not _of_crowd(entry)]
+    crowd = any(entry["iscrowd"] for entry in figure.attributes if _of_crowd(entry))
+    more = f',"iscrowd":{int(crowd)}'
+    if figure.confidence < 1:
+        more += f',"score":{to_json(figure.confidence).decode()}'
+    return f'{more},"attributes":{to_json(attributes).decode()}' if attributes else more
+
+
+def _of_crowd(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.keys() == {"iscrowd"}

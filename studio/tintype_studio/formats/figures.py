@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-Kind: TypeAlias = Literal["bbox", "polygon", "polyline", "keypoint"]
+from tintype_studio.annotations.beside import BESIDE, beside
+
+Kind: TypeAlias = Literal["bbox", "polygon", "polyline", "keypoint", "mask", "box3d", "tag"]
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tintype_studio.annotations.geometry import Annotation
+    from tintype_studio.annotations.geometry import Annotation, Mask
     from tintype_studio.formats.shapes import Ring
 
 
@@ -31,7 +33,11 @@ class Figure(NamedTuple):
 
     ``texts`` are paths as ``x,y,x,y,…``, or as ``x,y,;x,y,;…`` where pairs were asked for: the rings of a
     ``polygon``, the one path of a ``polyline``, the one point of a ``keypoint``. A ``bbox`` has none, and
-    ``box`` (x, y, width, height) instead.
+    ``box`` (x, y, width, height) instead. A ``mask`` has the run lengths of ``geometry.Mask``, and the height
+    and width of its picture. A ``box3d`` and a ``tag`` have nothing.
+
+    What an annotation has beside its geometry, an ``object_id`` and a ``box3d``, are entries of
+    ``attributes`` (``annotations/beside.py``).
     """
 
     id: str
@@ -72,6 +78,10 @@ _PLAIN = re.compile(
     r'"type":"polygon","polygon":\{"paths":\[\[\{"x":([^\]]*)\}\]\]\}(?:,"bounding_box":\{[^}]*\})?\}[,\]]'
 )
 """A polygon of one ring without attributes, as ``documents.as_text`` writes it."""
+_PLAIN_OF_OBJECT = re.compile(
+    _PLAIN.pattern.replace(r'\[\],"type"', r'\[\],"object_id":("[^"]*"),"type"'), _PLAIN.flags
+)
+"""The same of an object that is known in other frames."""
 _RINGS = re.compile(r'\[\[\{"x":([^\]]*)\}\]\]')
 """The paths of a polygon of one ring. It cannot match inside of a text, where quotation marks are escaped."""
 _HELD = [[0]]
@@ -95,6 +105,8 @@ def figures_of_text(document: str, *, paired: bool = False) -> list[Figure]:
                 new(Figure, (id, name, float(confidence), _NOTHING, "polygon", (text,), None))
                 for id, name, confidence, text in heads
             ]
+    if '"object_id"' in document and (found := _of_objects(document, paired)) is not None:
+        return found
     pieces = _RINGS.split(document)
     texts = _texts(pieces[1::2], paired)
     if texts is not None:
@@ -104,6 +116,23 @@ def figures_of_text(document: str, *, paired: bool = False) -> list[Figure]:
             rings = iter(texts)
             return [_of_json(entry, rings, paired) for entry in entries]
     return [_of_json(entry, iter(()), paired) for entry in orjson.loads(document)]
+
+
+def _of_objects(document: str, paired: bool) -> list[Figure] | None:
+    """If all of it are polygons of one ring with an ``object_id`` and nothing else."""
+    pieces = _PLAIN_OF_OBJECT.split(document)
+    if pieces[0] != "[" or any(pieces[6::6]) or "\\" in document:
+        return None
+    texts = _texts(pieces[5::6], paired)
+    if texts is None:
+        return None
+    new = tuple.__new__
+    ids = [[{"object_id": id}] for id in orjson.loads(f"[{','.join(pieces[4::6])}]")]
+    heads = zip(pieces[1::6], pieces[2::6], pieces[3::6], ids, texts, strict=True)
+    return [
+        new(Figure, (id, name, float(confidence), attributes, "polygon", (text,), None))
+        for id, name, confidence, attributes, text in heads
+    ]
 
 
 def _texts(rings: list[str], paired: bool) -> list[str] | None:
@@ -120,6 +149,9 @@ def _texts(rings: list[str], paired: bool) -> list[str] | None:
 
 def figure_of_model(a: Annotation, *, paired: bool = False) -> Figure:
     """The same of a checked model."""
+    from tintype_studio.annotations.beside import with_beside
+
+    a = with_beside(a)
     texts: tuple[str, ...] = ()
     box: tuple[float, float, float, float] | None = None
     if a.type == "polygon":
@@ -128,7 +160,9 @@ def figure_of_model(a: Annotation, *, paired: bool = False) -> Figure:
         texts = (_path([(p.x, p.y) for p in a.polyline.path], paired),)
     elif a.type == "keypoint":
         texts = (_path([(a.keypoint.x, a.keypoint.y)], paired),)
-    else:
+    elif a.type == "mask":
+        texts = _of_mask(a.mask.size, a.mask.counts)
+    elif a.type == "bbox":
         b = a.bounding_box
         box = (b.x, b.y, b.w, b.h)
     return Figure(a.id, a.name, a.confidence, a.attributes, a.type, texts, box)
@@ -144,15 +178,40 @@ def _of_json(entry: dict[str, Any], rings: Iterator[str], paired: bool) -> Figur
         texts = (next(rings),) if paths == _HELD else tuple([_path(_pairs(path), paired) for path in paths])
     elif kind == "bbox":
         box = _BOX(entry["bounding_box"])
-    else:
+    elif kind == "mask":
+        texts = _of_mask(**entry["mask"])
+    elif kind in {"polyline", "keypoint"}:
         path = entry["polyline"]["path"] if kind == "polyline" else [entry["keypoint"]]
         texts = (_path(_pairs(path), paired),)
     get = entry.get
+    attributes = get("attributes") or _NOTHING
+    if not entry.keys().isdisjoint(BESIDE):
+        attributes = [*attributes, *beside(entry)]
     # As a tuple it is made in half the time.
     return tuple.__new__(
-        Figure,
-        (entry["id"], entry["name"], get("confidence", 1.0), get("attributes") or _NOTHING, kind, texts, box),
+        Figure, (entry["id"], entry["name"], get("confidence", 1.0), attributes, kind, texts, box)
     )
+
+
+def _of_mask(size: Sequence[int], counts: str) -> tuple[str, ...]:
+    return counts, f"{size[0]},{size[1]}"
+
+
+def mask_of_figure(figure: Figure) -> Mask:
+    """The mask of a figure of that kind."""
+    from tintype_studio.annotations.geometry import Mask
+
+    counts, size = figure.texts
+    return Mask(size=[int(side) for side in size.split(",")], counts=counts)
+
+
+def outlined(figure: Figure, *, paired: bool = False) -> Figure:
+    """The exact outline of a mask instead of it. Raises InvalidInput if a polygon cannot hold it."""
+    from tintype_studio.annotations.masks import outline_of
+
+    paths = outline_of(mask_of_figure(figure)).paths
+    texts = tuple([_path([(p.x, p.y) for p in path], paired) for path in paths])
+    return figure._replace(kind="polygon", texts=texts)
 
 
 def _pairs(path: list[dict[str, float]]) -> list[tuple[float, float]]:

@@ -5,7 +5,8 @@
     images/<folder>/<filename>              if images are included
 
 The name of an annotation file keeps the image's extension, so that ``a.jpg`` and ``a.png`` do not meet.
-Optional keys without a value (``created_by``, a ``bounding_box`` that was never computed) are left out.
+Optional keys without a value (``created_by``, a ``bounding_box`` that was never computed, ``object_id``) are
+left out.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
 
 
+_OPTIONAL = ("created_by", "bounding_box", "object_id", "box3d", "mask")
+
+
 def annotation_json(annotation: Annotation) -> bytes:
     """One annotation as compact JSON; floats are written so that they read back equal."""
-    absent = {key for key in ("created_by", "bounding_box") if getattr(annotation, key, "") is None}
+    absent = {key for key in _OPTIONAL if getattr(annotation, key, "") is None}
     return annotation.model_dump_json(exclude=absent).encode()
 
 
@@ -31,6 +35,7 @@ class PictographWriter(ExportWriter):
 
     format: ClassVar[str] = "pictograph"
     lists_attributes: ClassVar[bool] = True
+    takes_all: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -37,6 +37,8 @@ class Kind(StrEnum):
     DATASET_RESTORED = "dataset.restored"
     DATASET_UPDATED = "dataset.updated"
     CLASSES_SET = "classes.set"
+    LABELS_CHANGED = "labels.changed"
+    """Single classes, by :mod:`tintype_studio.annotations.labels`, instead of the whole list."""
     IMAGES_ADDED = "images.added"
     IMAGES_DELETED = "images.deleted"
     IMAGES_RESTORED = "images.restored"
@@ -49,13 +51,24 @@ class Kind(StrEnum):
     """Their columns: group, size, sequence, frame and what else is known of them."""
     FILES_ADDED = "sample_files.added"
     """Files of samples that were there."""
+    FILES_REMOVED = "sample_files.removed"
     SET_CREATED = "annotation_set.created"
     SET_DELETED = "annotation_set.deleted"
     SNAPSHOT_CREATED = "snapshot.created"
     SNAPSHOT_DELETED = "snapshot.deleted"
     VERSION_CREATED = "version.created"
     VERSION_DELETED = "version.deleted"
+    VERSION_RESTORED = "version.restored"
+    """A dataset was brought to the state of a version."""
     PROJECT_CREATED = "project.created"
+    PROJECT_DELETED = "project.deleted"
+    GROUP_CREATED = "group.created"
+    GROUP_DELETED = "group.deleted"
+    EXPERIMENT_CREATED = "experiment.created"
+    EXPERIMENT_DELETED = "experiment.deleted"
+    SESSION_CREATED = "session.created"
+    """Of training or validation, that somebody else fills; what is trained here is ``model.trained``."""
+    SESSION_DELETED = "session.deleted"
     MODEL_TRAINED = "model.trained"
     MODEL_ARCHIVED = "model.archived"
     MODEL_RESTORED = "model.restored"
@@ -65,6 +78,47 @@ class Kind(StrEnum):
 
 OF_MODELS = frozenset({Kind.MODEL_TRAINED, Kind.MODEL_ARCHIVED, Kind.MODEL_RESTORED})
 """What outlives the dataset: a model stays when the pictures that it learned from are purged."""
+
+OF_ORGANIZATION = frozenset(
+    {
+        Kind.PROJECT_CREATED,
+        Kind.PROJECT_DELETED,
+        Kind.SNAPSHOT_CREATED,
+        Kind.SNAPSHOT_DELETED,
+        Kind.EXPERIMENT_CREATED,
+        Kind.EXPERIMENT_DELETED,
+        Kind.SESSION_CREATED,
+        Kind.SESSION_DELETED,
+    }
+)
+"""What lies in no dataset: undone without one."""
+
+OF_CONTENT = frozenset(
+    {
+        Kind.DATASET_CREATED,
+        Kind.DATASET_DELETED,
+        Kind.DATASET_RESTORED,
+        Kind.DATASET_UPDATED,
+        Kind.CLASSES_SET,
+        Kind.LABELS_CHANGED,
+        Kind.IMAGES_ADDED,
+        Kind.IMAGES_DELETED,
+        Kind.IMAGES_RESTORED,
+        Kind.IMAGES_MOVED,
+        Kind.IMAGES_UPDATED,
+        Kind.ANNOTATIONS_SAVED,
+        Kind.SAMPLES_ADDED,
+        Kind.SAMPLES_UPDATED,
+        Kind.FILES_ADDED,
+        Kind.FILES_REMOVED,
+        Kind.SET_CREATED,
+        Kind.SET_DELETED,
+        Kind.GROUP_CREATED,
+        Kind.GROUP_DELETED,
+        Kind.VERSION_RESTORED,
+    }
+)
+"""What makes a dataset other than it was; what else is said of one (a model was trained on it) does not."""
 
 
 @dataclass(frozen=True, slots=True)

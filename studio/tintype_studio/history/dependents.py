@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from tintype_studio.errors import UndoConflict
-from tintype_studio.history.changes import OF_MODELS, Kind
+from tintype_studio.history.changes import OF_CONTENT, OF_MODELS, Kind
 from tintype_studio.history.image_ids import KEY, columns_of, older_images, unpack
-from tintype_studio.storage.tables import annotation_revisions, changes, samples
+from tintype_studio.storage.tables import annotation_revisions, annotation_sets, changes, samples
 
 NAMED = 20
 """Calls that a conflict names."""
@@ -65,6 +65,10 @@ def find(connection: sa.Connection, rows: Rows) -> set[str]:
         mine = [row for row in rows if row["kind"] == kind]
         if mine:
             found |= finder(connection, mine)
+    content = [row for row in rows if row["kind"] in OF_CONTENT and row["dataset_id"] is not None]
+    if content:
+        # A restore sets everything anew; what was before it is taken back after it.
+        found |= _later_in_datasets(connection, content, Kind.VERSION_RESTORED)
     return found - calls
 
 
@@ -138,6 +142,11 @@ def _in_dataset(connection: sa.Connection, rows: Rows) -> set[str]:
     return _later_in_datasets(connection, rows)
 
 
+def _on_content(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Anything that made the dataset other than it was after a restore."""
+    return _later_in_datasets(connection, rows, *OF_CONTENT)
+
+
 def _on_dataset(connection: sa.Connection, rows: Rows) -> set[str]:
     """The deletion of the dataset."""
     return _later_in_datasets(connection, rows, Kind.DATASET_DELETED)
@@ -150,7 +159,28 @@ def _on_fields(connection: sa.Connection, rows: Rows) -> set[str]:
 
 def _on_classes(connection: sa.Connection, rows: Rows) -> set[str]:
     """Later class lists of the dataset, and its deletion."""
-    return _later_in_datasets(connection, rows, Kind.CLASSES_SET, Kind.DATASET_DELETED)
+    return _later_in_datasets(connection, rows, Kind.CLASSES_SET, Kind.LABELS_CHANGED, Kind.DATASET_DELETED)
+
+
+def _on_sets(connection: sa.Connection, rows: Rows) -> set[str]:
+    """What was saved in annotation sets since they were made, and their deletion and that of the dataset."""
+    found = _on_dataset(connection, rows)
+    since, made_at = min(row["id"] for row in rows), min(row["created_at"] for row in rows)
+    later = sa.exists().where(changes.c.call_id == annotation_revisions.c.call_id, changes.c.id > since)
+    outside = sa.and_(annotation_revisions.c.call_id.is_(None), annotation_revisions.c.created_at > made_at)
+    for part in batches(sorted({row["subject"] for row in rows})):
+        mine = annotation_sets.c.uuid.in_(part)
+        found |= _call_ids(
+            connection,
+            sa.select(annotation_revisions.c.call_id)
+            .join(annotation_sets, annotation_sets.c.id == annotation_revisions.c.annotation_set_id)
+            .where(mine, sa.or_(later, outside)),
+        )
+        found |= _call_ids(
+            connection,
+            sa.select(annotation_sets.c.deleted_call).where(mine, annotation_sets.c.deleted_at.is_not(None)),
+        )
+    return found
 
 
 def _on_images(connection: sa.Connection, rows: Rows) -> set[str]:
@@ -167,7 +197,46 @@ def _on_images(connection: sa.Connection, rows: Rows) -> set[str]:
             )
             found |= _deletions(connection, mine)
             found |= _column_changes(connection, rows, mine)
+            found |= _files(connection, mine)
     return found
+
+
+def _on_files(connection: sa.Connection, rows: Rows) -> set[str]:
+    """Deletions of samples that got files or lost them, and what came and went of the same files since."""
+    found: set[str] = set()
+    for part in batches([row for row in rows if row["subject"] is not None], _DATASETS):
+        uuids = [row["subject"] for row in part]
+        found |= _deletions(connection, samples.c.uuid.in_(uuids))
+        first: dict[str, int] = {}
+        for row in part:
+            first[row["subject"]] = min(row["id"], first.get(row["subject"], row["id"]))
+        types = {(row["subject"], row["detail"]["type"]) for row in part}
+        later = connection.execute(
+            sa.select(changes.c.call_id, changes.c.id, changes.c.subject, changes.c.detail).where(
+                changes.c.dataset_id.in_({row["dataset_id"] for row in part}),
+                changes.c.kind.in_(_OF_FILES),
+                changes.c.subject.in_(uuids),
+            )
+        )
+        found |= {
+            change.call_id or OUTSIDE
+            for change in later
+            if change.id > first[change.subject] and (change.subject, change.detail["type"]) in types
+        }
+    return found
+
+
+_OF_FILES = (Kind.FILES_ADDED.value, Kind.FILES_REMOVED.value)
+
+
+def _files(connection: sa.Connection, mine: sa.ColumnElement[bool]) -> set[str]:
+    """Files that came to samples after these were added."""
+    query = (
+        sa.select(changes.c.call_id)
+        .join(samples, samples.c.uuid == changes.c.subject)
+        .where(changes.c.dataset_id == samples.c.dataset_id, changes.c.kind.in_(_OF_FILES), mine)
+    )
+    return _call_ids(connection, query)
 
 
 def _on_restored(connection: sa.Connection, rows: Rows) -> set[str]:
@@ -215,6 +284,9 @@ def _on_columns(connection: sa.Connection, rows: Rows) -> set[str]:
     return found
 
 
+_OF_COLUMNS = (Kind.IMAGES_MOVED.value, Kind.IMAGES_UPDATED.value, Kind.SAMPLES_UPDATED.value)
+
+
 def _column_changes(
     connection: sa.Connection, rows: Rows, mine: sa.ColumnElement[bool], column: str | None = None
 ) -> set[str]:
@@ -226,7 +298,7 @@ def _column_changes(
     for part in batches(list(first.items()), _DATASETS):
         later = connection.execute(
             sa.select(changes).where(
-                changes.c.kind.in_([Kind.IMAGES_MOVED.value, Kind.IMAGES_UPDATED.value]),
+                changes.c.kind.in_(_OF_COLUMNS),
                 sa.or_(*(sa.and_(changes.c.dataset_id == d, changes.c.id > since) for d, since in part)),
             )
         ).mappings()
@@ -297,6 +369,12 @@ def _on_documents(connection: sa.Connection, rows: Rows) -> set[str]:
         found |= _column_changes(
             connection, rows, samples.c.id.in_(sa.select(mine.c.sample_id)), column="status"
         )
+        found |= _call_ids(
+            connection,
+            sa.select(annotation_sets.c.deleted_call)
+            .join(annotation_revisions, annotation_revisions.c.annotation_set_id == annotation_sets.c.id)
+            .where(annotation_revisions.c.call_id.in_(part), annotation_sets.c.deleted_at.is_not(None)),
+        )
     return found
 
 
@@ -321,12 +399,24 @@ _FINDERS: dict[Kind, Callable[[sa.Connection, Rows], set[str]]] = {
     Kind.DATASET_RESTORED: _in_dataset,
     Kind.DATASET_UPDATED: _on_fields,
     Kind.IMAGES_ADDED: _on_images,
+    Kind.SAMPLES_ADDED: _on_images,
+    Kind.SAMPLES_UPDATED: _on_columns,
+    Kind.FILES_ADDED: _on_files,
+    Kind.FILES_REMOVED: _on_files,
     Kind.IMAGES_DELETED: _on_dataset,
     Kind.IMAGES_RESTORED: _on_restored,
     Kind.IMAGES_MOVED: _on_columns,
     Kind.IMAGES_UPDATED: _on_columns,
     Kind.ANNOTATIONS_SAVED: _on_documents,
     Kind.CLASSES_SET: _on_classes,
+    Kind.LABELS_CHANGED: _on_classes,
+    Kind.SET_CREATED: _on_sets,
+    Kind.SET_DELETED: _on_dataset,
+    Kind.GROUP_CREATED: _on_dataset,
+    Kind.GROUP_DELETED: _on_dataset,
+    Kind.VERSION_CREATED: _on_dataset,
+    Kind.VERSION_DELETED: _on_dataset,
+    Kind.VERSION_RESTORED: _on_content,
     Kind.MODEL_TRAINED: _on_models,
     Kind.MODEL_ARCHIVED: _on_models,
     Kind.MODEL_RESTORED: _on_models,

@@ -16,8 +16,11 @@ from tintype_studio.storage.tables import samples
 KEY = "image_ids"
 """In the detail: the packed ids."""
 
-COLUMNS = ("folder", "status", "display_name")
-"""What calls change of many images at once."""
+COLUMNS = ("folder", "status", "display_name", "split", "frame_number", "sequence_id", "meta")
+"""What calls change of many samples at once."""
+
+SIZE = "size"
+"""In the detail beside the columns: width and height, with which annotations move."""
 
 
 def pack(row_ids: Iterable[int]) -> list[list[int]]:
@@ -39,10 +42,10 @@ def unpack(runs: Iterable[Iterable[int]]) -> list[int]:
 def columns_of(row: sa.RowMapping) -> dict[str, list[list[Any]]]:
     """By column of the images: ``[value before, value after, packed ids]`` for each value before.
 
-    So are images logged whose folder, status or display name a call changed.
+    So are images logged of which a call changed the folder, status, display name and the like, or ``SIZE``.
     """
     detail: dict[str, list[list[Any]]] = row["detail"] or {}
-    return {column: detail[column] for column in COLUMNS if column in detail}
+    return {column: detail[column] for column in (*COLUMNS, SIZE) if column in detail}
 
 
 def older_images(row: sa.RowMapping, row_ids: list[int]) -> sa.ColumnElement[bool]:

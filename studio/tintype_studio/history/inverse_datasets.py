@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.annotations.classes import names_in_use
+from tintype_studio.catalog.counters import recount
 from tintype_studio.catalog.datasets import put_into_bin, set_fields
-from tintype_studio.catalog.samples import Status
 from tintype_studio.errors import Conflict
 from tintype_studio.history.changes import Kind
+from tintype_studio.history.inverse_catalog import bring_project_of_dataset_back
 from tintype_studio.history.step import Step, admit_returning, learned_detail
-from tintype_studio.storage.tables import datasets, sample_files, samples
+from tintype_studio.storage.tables import datasets, samples
 
 
 def delete_dataset(step: Step, row: sa.RowMapping) -> int:
@@ -45,6 +44,7 @@ def restore_dataset(step: Step, row: sa.RowMapping) -> int:
             code="name_taken",
             fix="Delete that dataset first, or undo the call that created it.",
         )
+    bring_project_of_dataset_back(connection, step.dataset_id)
     # What went with the dataset. Not always by the call that is undone: the deletion may have been undone,
     # and that undone.
     whole = sa.select(datasets.c.deleted_call, datasets.c.deleted_at).where(datasets.c.id == step.dataset_id)
@@ -63,7 +63,8 @@ def restore_dataset(step: Step, row: sa.RowMapping) -> int:
         .where(datasets.c.id == step.dataset_id)
         .values(deleted_at=None, updated_at=clock.now())
     )
-    _recount(connection, step.dataset_id)
+    # While it lay in the bin nothing kept them, and with it come images that its call had deleted alone.
+    recount(connection, step.dataset_id)
     added = admit_returning(step, sorted(names_in_use(connection, step.dataset_id)))
     step.log(row, Kind.DATASET_RESTORED, count=1, detail={"call": row["call_id"], **learned_detail(added)})
     return 1
@@ -84,29 +85,3 @@ def restore_fields(step: Step, row: sa.RowMapping) -> int:
         )
     step.log(row, Kind.DATASET_UPDATED, count=1, detail={"before": dict(now), "after": before})
     return 1
-
-
-def _recount(connection: sa.Connection, dataset_row_id: int) -> None:
-    """Make a dataset's counters those of its living images.
-
-    While it lay in the bin nothing kept them, and with it come images that its call had deleted alone.
-    """
-    mine = sa.and_(samples.c.dataset_id == dataset_row_id, samples.c.deleted_at.is_(None))
-
-    def total(what: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
-        return sa.select(sa.func.coalesce(sa.func.sum(what), 0)).where(mine).scalar_subquery()
-
-    connection.execute(
-        sa.update(datasets)
-        .where(datasets.c.id == dataset_row_id)
-        .values(
-            reordered=datasets.c.reordered + 1,
-            image_count=total(sa.literal(1)),
-            completed_image_count=total(sa.case((samples.c.status == Status.COMPLETE.value, 1), else_=0)),
-            annotation_count=total(samples.c.annotation_count),
-            total_size=sa.select(sa.func.coalesce(sa.func.sum(sample_files.c.size), 0))
-            .join(samples, samples.c.id == sample_files.c.sample_id)
-            .where(mine)
-            .scalar_subquery(),
-        )
-    )

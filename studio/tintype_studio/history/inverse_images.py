@@ -9,11 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from tintype_studio import clock
-from tintype_studio.catalog.samples import Status, add_to_counters
+from tintype_studio.catalog.samples import IMAGE, PICTURED, Status, add_to_counters, bytes_of
 from tintype_studio.errors import Conflict
 from tintype_studio.history.changes import Kind
 from tintype_studio.history.dependents import batches, touched_images
-from tintype_studio.history.image_ids import KEY, columns_of, older_images, unpack
+from tintype_studio.history.image_ids import KEY, SIZE, columns_of, older_images, unpack
+from tintype_studio.history.inverse_samples import put_sizes_back
 from tintype_studio.history.step import Step, admit_returning, learned_detail, names_on, require_options_on
 from tintype_studio.storage.tables import changes, sample_files, samples
 
@@ -129,20 +130,21 @@ def _move(step: Step, which: sa.ColumnElement[bool], *, sign: int, **values: obj
     ).all()
     if not moved:
         return moved
-    size = 0
+    size, pictured = 0, set[int]()
     for part in batches([row.id for row in moved]):
-        size += int(
+        size += bytes_of(step.connection, part)
+        pictured |= set(
             step.connection.execute(
-                sa.select(sa.func.coalesce(sa.func.sum(sample_files.c.size), 0)).where(
-                    sample_files.c.sample_id.in_(part)
+                sa.select(sample_files.c.sample_id).where(
+                    sample_files.c.sample_id.in_(part), sample_files.c.type == IMAGE
                 )
-            ).scalar_one()
+            ).scalars()
         )
     add_to_counters(
         step.connection,
         step.dataset_id,
-        images=sign * len(moved),
-        completed=sign * sum(row.status == Status.COMPLETE for row in moved),
+        images=sign * len(pictured),
+        completed=sign * sum(row.status == Status.COMPLETE and row.id in pictured for row in moved),
         annotations=sign * sum(row.annotation_count for row in moved),
         size=sign * size,
     )
@@ -161,22 +163,26 @@ def put_columns_back(step: Step, row: sa.RowMapping) -> int:
     return len(changed)
 
 
-def _put_back(step: Step, row: sa.RowMapping, column: str, value: str | None, ids: list[int]) -> list[int]:
+def _put_back(step: Step, row: sa.RowMapping, column: str, value: Any, ids: list[int]) -> list[int]:
+    if column == SIZE:
+        return put_sizes_back(step, row, value, ids)
     connection, found = step.connection, list[int]()
     for part in batches(ids):
         step.check()
         mine = sa.and_(older_images(row, list(part)), samples.c.deleted_at.is_(None))
         if column == "folder":
             _require_free(connection, mine, str(value))
-        before = connection.execute(sa.select(samples.c.id, samples.c.status).where(mine)).all()
+        before = connection.execute(
+            sa.select(samples.c.id, samples.c.status, PICTURED.label("pictured")).where(mine)
+        ).all()
         connection.execute(
             sa.update(samples)
             .where(samples.c.id.in_([old.id for old in before]))
             .values({column: value, "updated_at": clock.now()})
         )
         if column == "status":
-            now = len(before) if value == Status.COMPLETE else 0
-            was = sum(old.status == Status.COMPLETE for old in before)
+            now = sum(old.pictured for old in before) if value == Status.COMPLETE else 0
+            was = sum(old.pictured and old.status == Status.COMPLETE for old in before)
             add_to_counters(connection, step.dataset_id, completed=now - was)
         found += [old.id for old in before]
     return found

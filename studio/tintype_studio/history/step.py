@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import orjson
 import sqlalchemy as sa
@@ -16,7 +17,10 @@ from tintype_studio.history.dependents import batches
 from tintype_studio.identity.keys import Principal
 from tintype_studio.storage.tables import annotation_revisions
 
-_TAKING = frozenset({Kind.DATASET_DELETED, Kind.IMAGES_DELETED, Kind.MODEL_ARCHIVED})
+if TYPE_CHECKING:
+    from tintype_studio.versions.restorer import Restorer
+
+_TAKING = frozenset({Kind.DATASET_DELETED, Kind.IMAGES_DELETED, Kind.MODEL_ARCHIVED, Kind.SESSION_DELETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Step:
     rows: Sequence[sa.RowMapping]
     check: Callable[[], None]
     """Raises when the undo must stop; everything it did is rolled back then."""
+    restorer: Restorer
+    """Takes restores of versions back."""
 
     @property
     def kind(self) -> Kind:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from tintype_studio.annotations.classes import forget_unused_classes
 from tintype_studio.errors import Conflict, Forbidden, InvalidInput, NotFound
 from tintype_studio.history import dependents
-from tintype_studio.history.changes import OF_MODELS, PURGED, Kind
+from tintype_studio.history.changes import OF_MODELS, OF_ORGANIZATION, PURGED, Kind
 from tintype_studio.history.dependents import batches
 from tintype_studio.history.inverse_annotations import revisions_of
 from tintype_studio.history.inverses import INVERSES
@@ -27,6 +27,9 @@ from tintype_studio.names import printable
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.job_tables import jobs
 from tintype_studio.storage.tables import api_keys, changes, restore_points
+
+if TYPE_CHECKING:
+    from tintype_studio.versions.restorer import Restorer
 
 MAX_CALLS = 1000
 """Calls that one undo takes back: others that want to write wait for it."""
@@ -52,8 +55,9 @@ class Undo:
     A member takes back its own calls, an admin all. One undo is one transaction.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, restorer: Restorer) -> None:
         self._db = database
+        self._restorer = restorer
 
     def call(self, principal: Principal, call_id: str, *, check: Callable[[], None] = _go_on) -> Undone:
         """Take back one call, or what of it was not purged.
@@ -71,7 +75,7 @@ class Undo:
                     code="nothing_to_undo",
                     fix="Call list_changes to see what was changed, by which calls.",
                 )
-            return _take_back(connection, principal, rows, check)
+            return _take_back(connection, principal, rows, self._restorer, check)
 
     def session(
         self,
@@ -118,7 +122,7 @@ class Undo:
             rows = _rows(
                 connection, principal, *conditions, changes.c.call_id.in_(sa.select(calls.c.call_id))
             )
-            return _take_back(connection, principal, rows, check)
+            return _take_back(connection, principal, rows, self._restorer, check)
 
 
 def _of_organization(query: sa.Select[Any], principal: Principal) -> sa.Select[Any]:
@@ -162,7 +166,11 @@ def _require_over(connection: sa.Connection, calls: Collection[str]) -> None:
 
 
 def _take_back(
-    connection: sa.Connection, principal: Principal, rows: Rows, check: Callable[[], None]
+    connection: sa.Connection,
+    principal: Principal,
+    rows: Rows,
+    restorer: Restorer,
+    check: Callable[[], None],
 ) -> Undone:
     by_call: dict[str, list[sa.RowMapping]] = {}
     for row in rows:
@@ -176,7 +184,7 @@ def _take_back(
     undone = Undone(calls=list(by_call))
     learned: dict[int, set[str]] = {}
     for group in _steps(by_call):
-        step = Step(connection, principal, group, check)
+        step = Step(connection, principal, group, check, restorer)
         count = INVERSES[step.kind](step)
         undone.counts[step.kind.value] = undone.counts.get(step.kind.value, 0) + count
     for own in by_call.values():
@@ -246,7 +254,10 @@ def _undone_anew(connection: sa.Connection, by_call: dict[str, list[sa.RowMappin
                 sa.select(first.c.undone_by)
                 .join(
                     again,
-                    sa.and_(first.c.call_id == again.c.undo_of, first.c.dataset_id == again.c.dataset_id),
+                    sa.and_(
+                        first.c.call_id == again.c.undo_of,
+                        first.c.dataset_id.is_not_distinct_from(again.c.dataset_id),
+                    ),
                 )
                 .where(again.c.call_id.in_(part), first.c.undone_by.is_not(None), first.c.undone_by != PURGED)
             ).scalars()
@@ -353,7 +364,8 @@ def _undoable(own: list[sa.RowMapping]) -> list[sa.RowMapping]:
     standing = [
         row
         for row in own
-        if row["undone_by"] is None and (row["dataset_id"] is not None or row["kind"] in OF_MODELS)
+        if row["undone_by"] is None
+        and (row["dataset_id"] is not None or row["kind"] in OF_MODELS | OF_ORGANIZATION)
     ]
     if standing:
         return standing

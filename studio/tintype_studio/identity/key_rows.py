@@ -20,6 +20,7 @@ from tintype_studio.errors import Conflict, Unauthorized
 from tintype_studio.identity.key_limits import Limits
 from tintype_studio.identity.permissions import require
 from tintype_studio.identity.roles import Role, roles_above
+from tintype_studio.storage.login_tables import logins
 from tintype_studio.storage.signing import Signer
 from tintype_studio.storage.tables import api_keys, invites, memberships, organizations
 
@@ -211,8 +212,8 @@ def require_owner_key_left(connection: sa.Connection, before: sa.RowMapping) -> 
 
     ``before`` is the key's row before the change. Where it was an owner key for good, one without an expiry
     must be left; otherwise the organization would lock itself out when the last one expires. Keys that stand
-    for access tokens do not count: they are worth what the authorization server is. Raises ``Conflict``
-    (``last_owner_key``), which undoes the change.
+    for access tokens do not count: they are worth what the authorization server is. Nor do those of logins,
+    which open one dialect only. Raises ``Conflict`` (``last_owner_key``), which undoes the change.
     """
     if before["role"] != Role.OWNER or before["membership_id"] is not None or not works(before):
         return
@@ -225,6 +226,7 @@ def require_owner_key_left(connection: sa.Connection, before: sa.RowMapping) -> 
             api_keys.c.organization_id == before["organization_id"],
             api_keys.c.role == Role.OWNER.value,
             api_keys.c.membership_id.is_(None),
+            api_keys.c.id.not_in(sa.select(logins.c.api_key_id)),
             api_keys.c.is_active,
             still,
         )

@@ -1,4 +1,4 @@
-"""Tells a job's kind that the job is over, in the transaction that makes it so."""
+"""Tells a job's task and its kind that the job is over, in the transaction that makes it so."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from tintype_studio.errors import Unavailable
 from tintype_studio.jobs.job import JobStatus
 from tintype_studio.jobs.kind import End, find_kind
 from tintype_studio.storage.job_tables import jobs
+from tintype_studio.tasks import own_jobs
 
 if TYPE_CHECKING:
     from tintype_studio.studio import Studio
 
 
 def tell_end(studio: Studio, connection: sa.Connection, job_row_id: int) -> None:
-    """Call ``Kind.ended`` for a job whose row has just become an ended one."""
+    """End the task of a job and call ``Kind.ended``, for a job whose row has just become an ended one."""
+    own_jobs.end(connection, job_row_id)
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job_row_id)).mappings().one()
     try:
         kind = find_kind(row["kind"])

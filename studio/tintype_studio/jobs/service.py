@@ -28,6 +28,7 @@ from tintype_studio.names import lookup_name, printable
 from tintype_studio.storage.database import rehearsing
 from tintype_studio.storage.job_tables import job_items, job_logs, jobs
 from tintype_studio.storage.tables import datasets
+from tintype_studio.tasks import own_jobs
 from tintype_studio.waiting import Waiters
 
 if TYPE_CHECKING:
@@ -97,6 +98,17 @@ class Jobs:
                 )
                 .returning(jobs.c.id)
             ).scalar_one()
+            own_jobs.begin(
+                connection,
+                organization_id=principal.organization_id,
+                api_key_id=principal.key_id,
+                job_row_id=row_id,
+                kind=kind,
+                queue=found.queue.value,
+                title=planned.title,
+                dataset_row_id=planned.dataset_row_id,
+                now=now,
+            )
             found.begun(self._studio, connection, principal, row_id, args)
         if not rehearsing():
             if secret is None:
@@ -265,8 +277,10 @@ class Jobs:
 
     def sweep(self) -> None:
         """Forget jobs that ended long ago."""
+        old = jobs.c.finished_at < clock.now() - KEPT
         with self._db.write(durable=False) as connection:
-            connection.execute(sa.delete(jobs).where(jobs.c.finished_at < clock.now() - KEPT))
+            own_jobs.forget(connection, sa.select(jobs.c.id).where(old))
+            connection.execute(sa.delete(jobs).where(old))
 
     def close(self) -> None:
         """Let this process's worker go; its jobs are handed back."""

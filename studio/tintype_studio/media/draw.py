@@ -22,7 +22,9 @@ from tintype_studio.annotations.geometry import (
     Point,
     PolygonAnnotation,
     PolylineAnnotation,
+    has_place,
 )
+from tintype_studio.annotations.masks import as_outline
 from tintype_studio.media.budget import keep_going
 from tintype_studio.media.clipping import clip_path
 from tintype_studio.media.decode import decode_with_info
@@ -97,7 +99,8 @@ def draw_annotations(
 
     ``scale`` is drawn pixels per pixel of the coordinates. ``colors`` maps class names to CSS colours; a
     class without one gets a stable colour by its name. Polygons are filled by the even-odd rule with
-    ``fill_opacity`` (0 to 1), so holes keep the picture's own pixels. With ``labels`` each object gets a tag
+    ``fill_opacity`` (0 to 1), so holes keep the picture's own pixels; masks are drawn as their outlines, and
+    what has no place in the picture (tags, boxes in space) is not. With ``labels`` each object gets a tag
     with its class, and its confidence when below 1; where tags would hide the picture some are left out.
     ``check`` is called again and again; it raises to stop.
     """
@@ -108,7 +111,7 @@ def draw_annotations(
     canvas: Canvas = np.array(image.convert("RGB"))
     height, width = canvas.shape[:2]
     shapes = []
-    for annotation in _checked(annotations, check):
+    for annotation in map(as_outline, filter(has_place, _checked(annotations, check))):
         shape = _shape(annotation, class_color(annotation.name, colors), scale, (width, height))
         if shape.visible:
             shapes.append(shape)
@@ -205,6 +208,8 @@ def _shape(annotation: Annotation, color: Color, scale: float, canvas: tuple[int
         case BBoxAnnotation(bounding_box=b):
             corners = [Point.model_construct(x=b.x, y=b.y), Point.model_construct(x=b.x + b.w, y=b.y + b.h)]
             rings = [_points(corners, scale)]
+        case _:
+            raise AssertionError("a mask is drawn as its outline, and what has no place is not")
     everything = np.concatenate(rings) if len(rings) > 1 else rings[0]
     left, top = everything.min(axis=0).tolist()
     right, bottom = everything.max(axis=0).tolist()

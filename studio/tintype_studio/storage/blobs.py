@@ -110,6 +110,13 @@ class Blobs:
         for chunk in result.stream(min_chunk_size=CHUNK):
             yield bytes(chunk)
 
+    def part(self, sha256: str, start: int, length: int) -> bytes:
+        """``length`` bytes of the blob, from ``start`` on."""
+        try:
+            return bytes(obstore.get_range(self.store, blob_key(sha256), start=start, length=length))
+        except FileNotFoundError:
+            raise NotFound("The stored bytes are missing.", code="blob_missing") from None
+
     def size(self, sha256: str) -> int:
         """The blob's length in bytes."""
         try:

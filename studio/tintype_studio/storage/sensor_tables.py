@@ -91,6 +91,8 @@ snapshot_files = sa.Table(
     sa.UniqueConstraint("snapshot_id", "path"),
 )
 
+_VERSION_ALIVE = sa.text("deleted_at IS NULL")
+
 dataset_versions = sa.Table(
     "dataset_versions",
     metadata,
@@ -106,5 +108,28 @@ dataset_versions = sa.Table(
     sa.Column("summary", sa.JSON, nullable=False),
     sa.Column("created_by", BigId, nullable=True),
     sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("dataset_id", "name"),
+    # What a restore replaced: kept for its undo, and shown to nobody.
+    sa.Column("hidden", sa.Boolean, nullable=False, server_default=sa.false()),
+    # When the dataset was last in its state: made or restored.
+    sa.Column("current_at", UtcDateTime, nullable=True),
+    sa.Column("deleted_at", UtcDateTime, nullable=True),
+    sa.Column("deleted_call", sa.String(36), nullable=True),
+    sa.Index(
+        "uq_dataset_versions_alive",
+        "dataset_id",
+        "name",
+        unique=True,
+        sqlite_where=_VERSION_ALIVE,
+        postgresql_where=_VERSION_ALIVE,
+    ),
+    sa.Index("ix_dataset_versions_of_dataset", "dataset_id", "id"),
+)
+
+# Files that a restore took from samples: no sample names them, and its undo needs them.
+version_files = sa.Table(
+    "version_files",
+    metadata,
+    _id(),
+    _of("version_id", "dataset_versions", index=True),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
 )

@@ -70,6 +70,8 @@ class Signer:
         self._grant_key = hmac.digest(secret, b"tintype keys of grants", "sha256")
         self.state_key = hmac.digest(secret, b"tintype mcp request state", "sha256")
         """Seals what MCP clients carry for us between two rounds; the same in every process."""
+        self.client_token_key = hmac.digest(secret, b"tintype tokens of clients", "sha256")
+        """Signs the tokens of clients that log in with a name and a password."""
 
     def hash_key(self, api_key: str) -> str:
         """HMAC-SHA256 of an API key, hex. Keys are 256 random bits, so a slow hash would buy nothing."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from tintype_studio import clock
 from tintype_studio.storage.database import Database
 from tintype_studio.storage.prediction_tables import prediction_tasks
-from tintype_studio.storage.sensor_tables import dataset_versions, snapshot_files
+from tintype_studio.storage.sensor_tables import dataset_versions, snapshot_files, version_files
 from tintype_studio.storage.session_tables import session_files
 from tintype_studio.storage.tables import exports, sample_files
 from tintype_studio.storage.training_tables import evaluations, models, training_runs
@@ -161,6 +161,7 @@ def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
             sa.select(dataset_versions.c.manifest_sha256).where(
                 dataset_versions.c.manifest_sha256.in_(digests)
             ),
+            sa.select(version_files.c.sha256).where(version_files.c.sha256.in_(digests)),
         )
     )
     return set(rows.scalars())

@@ -206,6 +206,29 @@ class Models:
             )
             return [_model(row) for row in rows.mappings()]
 
+    def newest_in_project(
+        self, principal: Principal, project_row_id: int | None, *, limit: int = 20
+    ) -> Sequence[Model]:
+        """As ``newest_for``, of all living datasets of a project, or of the organization."""
+        query = _listed().where(
+            models.c.organization_id == principal.organization_id,
+            models.c.dataset_id.in_(
+                sa.select(datasets.c.id).where(
+                    datasets.c.organization_id == principal.organization_id,
+                    datasets.c.deleted_at.is_(None),
+                    sa.true() if project_row_id is None else datasets.c.project_id == project_row_id,
+                )
+            ),
+            models.c.ready_at.is_not(None),
+            models.c.archived_at.is_(None),
+            models.c.model_type.in_([Task.DETECTION.value, Task.INSTANCES.value]),
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(
+                query.order_by(models.c.ready_at.desc(), models.c.id.desc()).limit(limit)
+            )
+            return [_model(row) for row in rows.mappings()]
+
     def archive(self, principal: Principal, model_id: str) -> Model:
         """Hide a model; its files stay. ``restore`` or an undo brings it back; twice does nothing.
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tintype_studio.storage.database import Database
     from tintype_studio.vision.tasks import Task
 
-MARK = '"type":"polygon"'
+OUTLINED = ("polygon", "mask")
+"""Types whose outline is known."""
+MARKS = tuple(f'"type":"{kind}"' for kind in OUTLINED)
 """In the text of a document (``documents.as_text``) that has one, so that the others need not be read."""
 AT_ONCE = 25
 """Documents that are read at a time; mostly the first one ends the search."""
@@ -71,7 +73,7 @@ def _polygons(database: Database, dataset: Dataset, statuses: Sequence[Status]) 
             samples.c.status.in_([s.value for s in statuses]),
             samples.c.annotation_count > 0,
             annotation_sets.c.name == DEFAULT_SET,
-            annotation_revisions.c.document.contains(MARK, autoescape=True),
+            sa.or_(*(annotation_revisions.c.document.contains(mark, autoescape=True) for mark in MARKS)),
             ~sa.exists().where(
                 later.c.sample_id == annotation_revisions.c.sample_id,
                 later.c.annotation_set_id == annotation_revisions.c.annotation_set_id,
@@ -85,7 +87,7 @@ def _polygons(database: Database, dataset: Dataset, statuses: Sequence[Status]) 
         with database.read() as connection:
             rows = connection.execute(query.where(samples.c.id > after)).all()
         for row in rows:
-            yield from (each for each in orjson.loads(row.document) if each["type"] == "polygon")
+            yield from (each for each in orjson.loads(row.document) if each["type"] in OUTLINED)
         if len(rows) < AT_ONCE:
             return
         after = rows[-1].sample_id

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.errors import Conflict, Unavailable
+from tintype_studio.experiments.own_runs import begin_training
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.job import JobStatus
@@ -40,7 +41,7 @@ WEIGHTS = "weights"
 def begin(
     connection: sa.Connection, principal: Principal, job_row_id: int, plan: TrainPlan, request: TrainRequest
 ) -> None:
-    """Make the rows of a run and of the model that will come of it."""
+    """Make the rows of a run, of the model that will come of it, and of its session."""
     # Of several that begin at once on one dataset, each sees the names of those before it.
     connection.execute(sa.select(datasets.c.id).where(datasets.c.id == plan.dataset.row_id).with_for_update())
     now = clock.now()
@@ -85,6 +86,7 @@ def begin(
             updated_at=now,
         )
     )
+    begin_training(connection, principal, job_row_id, run_row_id)
 
 
 def _facts(plan: TrainPlan) -> dict[str, Any]:

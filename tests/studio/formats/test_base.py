@@ -256,7 +256,7 @@ def test_the_same_image_twice_is_a_conflict(make, name):
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"width": 0}, "0 x 48"), ({"height": -3}, "64 x -3"), ({"split": "training"}, "'training'")],
+    [({"width": 0}, "0 x 48"), ({"height": -3}, "64 x -3")],
 )
 def test_senseless_items_are_refused(make, name, change, says):
     with pytest.raises(InvalidInput, match=says):

@@ -2,7 +2,8 @@
 
 A script is the body of a function that sees ``client``, the SDK's module and the values, and returns what is
 to come back. Models and reports of the SDK come back as plain JSON. The only argument is the SDK:
-``pictograph``, or ``dragoneye``, whose scripts are coroutines.
+``pictograph``, ``dragoneye``, whose scripts are coroutines, or ``edgefirst_client``, whose scripts see all of
+its names.
 """
 
 import asyncio
@@ -10,10 +11,13 @@ import base64
 import dataclasses
 import importlib
 import json
+import linecache
 import os
 import sys
 import textwrap
 import traceback
+import warnings
+from enum import Enum
 from pathlib import PurePath
 
 replies = os.fdopen(os.dup(1), "w")
@@ -37,7 +41,22 @@ def plain(value):
         return value
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    return repr(value)
+    if hasattr(value, "to_dicts"):
+        return plain(value.to_dicts())
+    if isinstance(value, Enum) or not type(value).__module__.startswith(("edgefirst", "builtins")):
+        return repr(value)
+    return native(value)
+
+
+def native(value):
+    """An object of the EdgeFirst client: an id as its text, anything else as its properties."""
+    kind = type(value)
+    if kind.__name__.lower().endswith("id"):
+        return str(value)
+    if kind.__name__.startswith("Parameter"):
+        return plain(value.to_pyobject() if hasattr(value, "to_pyobject") else value)
+    names = [name for name in dir(kind) if not name.startswith("_") and not callable(getattr(kind, name))]
+    return {name: plain(getattr(value, name)) for name in names} or repr(value)
 
 
 ATTRIBUTES = (
@@ -53,15 +72,39 @@ ATTRIBUTES = (
 
 
 SDK = sys.argv[1]
-CLIENTS = {"pictograph": "Client", "dragoneye": "Dragoneye"}
-HEADS = {"pictograph": "def main():\n", "dragoneye": "async def main():\n"}
+HEADS = {"dragoneye": "async def main():\n"}
+warnings.simplefilter("ignore")
+logged_in = {}
+
+
+def edgefirst_client(sdk, options):
+    """A client that is logged in; one for each name, because logging in is slow on purpose."""
+    known = tuple(sorted(options.items()))
+    if known not in logged_in:
+        client = sdk.Client().with_memory_storage().with_server(options["url"])
+        logged_in[known] = client.with_login(options["username"], options["password"])
+    return logged_in[known]
+
+
+CLIENTS = {
+    "pictograph": lambda sdk, options: sdk.Client(**options),
+    "dragoneye": lambda sdk, options: sdk.Dragoneye(**options),
+    "edgefirst_client": edgefirst_client,
+}
 
 
 def run(job):
     sdk = importlib.import_module(SDK)
-    namespace = {SDK: sdk, "__name__": "script", **job["values"]}
-    namespace["client"] = getattr(sdk, CLIENTS[SDK])(**job["client"])
-    code = HEADS[SDK] + textwrap.indent(textwrap.dedent(job["code"]), "    ")
+    names = {name: getattr(sdk, name) for name in dir(sdk) if not name.startswith("_")}
+    namespace = {
+        **(names if SDK == "edgefirst_client" else {}),
+        SDK: sdk,
+        "__name__": "script",
+        **job["values"],
+    }
+    namespace["client"] = CLIENTS[SDK](sdk, job["client"])
+    code = HEADS.get(SDK, "def main():\n") + textwrap.indent(textwrap.dedent(job["code"]), "    ")
+    linecache.cache["script"] = (len(code), None, code.splitlines(keepends=True), "script")
     exec(compile(code, "script", "exec"), namespace)
     value = namespace["main"]()
     return {"value": plain(asyncio.run(value) if asyncio.iscoroutine(value) else value)}

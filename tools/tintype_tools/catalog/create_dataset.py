@@ -25,16 +25,21 @@ class CreateDatasetArgs(Args):
         list[ClassArgs] | None,
         Field(description="Its classes; annotations may use no others.", max_length=1000),
     ] = None
+    project: Annotated[
+        str | None, Field(description="Project that it is to lie in; else default.", max_length=120)
+    ] = None
 
 
 def handle(args: CreateDatasetArgs, call: Call) -> DatasetShape:
     """Create."""
     studio = call.studio
+    project = None if args.project is None else studio.projects.get(call.principal, args.project).row_id
     made = studio.datasets.create(
         call.principal,
         name=args.name,
         description=args.description,
         annotation_types=args.annotation_types,
+        project_row_id=project,
     )
     if args.classes:
         made = declared_classes(call, made.name, args.classes)

@@ -56,6 +56,8 @@ const pieces = ({ bounding_box: box, polygon, polyline, keypoint, type }) => {
   }
   if (type === "polyline") return ["polyline", { points: points(polyline.path), class: "path" }];
   if (type === "keypoint") return ["circle", { cx: keypoint.x, cy: keypoint.y, r: Math.max(shown.width, shown.height) / 150 }];
+  // Tags, and what is only a box in space, have no place in the picture.
+  if (!box) return ["g", {}];
   return ["rect", { x: box.x, y: box.y, width: box.w, height: box.h }];
 };
 

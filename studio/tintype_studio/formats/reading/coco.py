@@ -5,7 +5,9 @@ tells the split (``instances_train2017.json``, ``valid/_annotations.coco.json``)
 
 - ``segmentation`` as flat rings becomes a polygon, number for number; readers of COCO unite the rings, so a
   ring inside another one means nothing there and a hole here.
-- ``segmentation`` as RLE becomes the exact outline of its pixels, holes included.
+- ``segmentation`` as RLE becomes a mask of the same pixels; in a file that tells another size of the picture
+  than it has, the exact outline of them, holes included.
+- ``iscrowd`` is kept as an attribute.
 - ``bbox`` counts where there is no segmentation.
 - ``keypoints`` become one landmark each, named as the category names them; those with visibility 0 do not.
 - ``score`` becomes the confidence; ``attributes`` are kept; those of a category, as our own export lists
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tintype_studio.annotations.masks import outline_of
 from tintype_studio.errors import TintypeError, UnsupportedFormat
 from tintype_studio.formats.reading.base import (
     ImportItem,
@@ -35,7 +38,7 @@ from tintype_studio.formats.reading.base import (
 from tintype_studio.formats.reading.class_attributes import attributes_of_json
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.formats.reading.lookup import Images, place, reference, split_in
-from tintype_studio.formats.reading.masks import outline_of
+from tintype_studio.formats.reading.masks import mask_of
 from tintype_studio.names import printable
 
 if TYPE_CHECKING:
@@ -150,7 +153,8 @@ class _File:
         if self.twice and (twice := [e for e in entries if e.get("id") in self.twice]):
             raise invalid(f"The annotation id {_id(twice[0])} occurs twice in the file.", code="id_twice")
         told = _size(image) or (width, height)
-        return annotations_of(entries, self.categories, width=told[0], height=told[1])
+        same = told == (width, height)
+        return annotations_of(entries, self.categories, width=told[0], height=told[1], keep_masks=same)
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -202,8 +206,11 @@ def annotations_of(
     *,
     width: int,
     height: int,
+    keep_masks: bool = True,
 ) -> Converted:
     """The annotations of one COCO image, whose size in the COCO file is ``width`` x ``height`` pixels.
+
+    With ``keep_masks`` off, those become outlines: a mask is of a picture of its own size.
 
     Raises:
         InvalidInput: an entry contradicts itself, such as by an unknown category or a mask of another size;
@@ -231,12 +238,18 @@ def annotations_of(
             before = len(converted)
             _landmarks(converted, entry, category, points)
             alone = len(converted) == before
-        _shape(converted, entry, category.name, width, height, alone=alone)
+        _shape(converted, entry, category.name, (width, height), alone=alone, keep_masks=keep_masks)
     return converted
 
 
 def _shape(
-    converted: Converted, entry: Mapping[str, Any], name: str, width: int, height: int, *, alone: bool
+    converted: Converted,
+    entry: Mapping[str, Any],
+    name: str,
+    size: tuple[int, int],
+    *,
+    alone: bool,
+    keep_masks: bool,
 ) -> None:
     """The mask of an annotation, or its box; ``alone`` unless keypoints stand for it already."""
     id, segmentation = entry.get("id"), entry.get("segmentation")
@@ -248,10 +261,13 @@ def _shape(
     if entry.get("iscrowd"):
         converted.notice("crowds")
         kept = more.get("attributes") or []
-        more["attributes"] = [*(kept if isinstance(kept, list) else [kept]), {"iscrowd": 1}]
+        more["attributes"] = [*(kept if isinstance(kept, list) else [kept]), {"iscrowd": True}]
     if isinstance(segmentation, dict):
-        outline = outline_of(segmentation, width, height, f"annotation {_id(entry)}")
-        converted.geometry(id, name, outline, **more)
+        mask = mask_of(segmentation, *size, f"annotation {_id(entry)}")
+        if keep_masks:
+            converted.mask(id, name, mask, **more)
+        else:
+            converted.geometry(id, name, None if mask is None else outline_of(mask), **more)
         return
     if segmentation:
         converted.flat_polygon(id, name, _rings(segmentation, entry), **more)

@@ -16,12 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tintype_studio.annotations.beside import taken_out
 from tintype_studio.errors import InvalidInput
 from tintype_studio.formats.base import counted
 from tintype_studio.names import FORBIDDEN_IN_NAMES, clean_name, printable
 
 if TYPE_CHECKING:
-    from tintype_studio.annotations.geometry import Annotation, PolygonGeometry
+    from tintype_studio.annotations.geometry import Annotation, Mask, PolygonGeometry
 
 MAX_COORDINATE = 1e6
 MAX_POINTS = 100_000
@@ -192,10 +193,25 @@ class Converted:
         """Add a landmark."""
         self._shapes.append(("keypoint", id, name, (x, y), more))
 
-    def document(self, document: Document, bounds: tuple[float, float, float, float]) -> None:
-        """Add an annotation that is checked already, as it is kept. ``bounds``: left, top, right, bottom."""
-        self._look(*bounds)
+    def mask(self, id: object, name: str, mask: Mask | None, **more: Any) -> None:
+        """Add a mask of the whole image; None (an empty one) is left out."""
+        self._shapes.append(("mask", id, name, mask, more))
+
+    def document(self, document: Document, bounds: tuple[float, float, float, float] | None) -> None:
+        """Add an annotation that is checked already, as it is kept. ``bounds``: left, top, right, bottom;
+        None for one without a place.
+        """
+        if bounds is not None:
+            self._look(*bounds)
         self._documents.append(document)
+
+    def unplaced(self, document: Document) -> None:
+        """Add an annotation that is checked already and has no place in the picture."""
+        self._documents.append(document)
+
+    def own_id(self, id: object) -> str:
+        """An id for ``document``: the source's if it can be ours and is new, else one that tells the place."""
+        return self._own(id)
 
     def geometry(self, id: object, name: str, outline: PolygonGeometry | None, **more: Any) -> None:
         """Add the outline of a mask; None (an empty mask) is left out."""
@@ -259,6 +275,17 @@ class Converted:
         document["keypoint"] = {"x": x, "y": y}
         self._documents.append(document)
 
+    def _build_mask(self, id: object, name: str, mask: Mask | None, more: Mapping[str, Any]) -> None:
+        if mask is None:
+            self._noticed["thin"] += 1
+            return
+        from tintype_studio.annotations.masks import box_of
+
+        document = self._head(id, name, "mask", more)
+        document["mask"] = {"size": mask.size, "counts": mask.counts}
+        document["bounding_box"] = box_of(mask).model_dump()
+        self._documents.append(document)
+
     def _points(
         self, id: object, xs: Numbers, ys: Numbers
     ) -> tuple[list[float], list[float], tuple[float, float, float, float]]:
@@ -285,6 +312,9 @@ class Converted:
             document["created_by"] = str(creator)[:MAX_ID]
         attributes = more.get("attributes")
         document["attributes"] = _attributes(attributes, id) if attributes else []
+        if attributes:
+            document["attributes"], besides = taken_out(document["attributes"])
+            document |= {key: value for key, value in besides.items() if key != kind}
         document["type"] = kind
         return document
 
@@ -324,6 +354,7 @@ _BUILD: dict[str, Callable[[Converted, object, str, Any, Mapping[str, Any]], Non
     "polygon": Converted._build_polygon,
     "polyline": Converted._build_polyline,
     "keypoint": Converted._build_keypoint,
+    "mask": Converted._build_mask,
 }
 
 

@@ -121,6 +121,11 @@ def _json(source: Source, path: str) -> str:
     return ""
 
 
+def is_coco_file(source: Source, path: str) -> bool:
+    """Whether a JSON file of a source looks like COCO."""
+    return _json(source, path) == "coco"
+
+
 def _is_coco(keys: set[bytes], path: str) -> bool:
     """A COCO file may begin with any of its lists, so that the others lie beyond what was looked at."""
     within = {b"file_name", b"image_id", b"category_id", b"supercategory", b"bbox", b"segmentation"}

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
-from tintype_studio.annotations.geometry import AnnotationList, enclosing_box, with_box
-from tintype_studio.formats.base import SPLITS
+from tintype_studio.annotations.geometry import AnnotationList, enclosing_box, has_place, with_box
+from tintype_studio.errors import InvalidInput
 from tintype_studio.formats.reading.base import ImportItem, Reader, broken, no_annotations, parse_json
 from tintype_studio.formats.reading.class_attributes import attributes_of_json
 from tintype_studio.formats.reading.converted import Converted, invalid, label_of
 from tintype_studio.formats.reading.lookup import reference
-from tintype_studio.names import printable
+from tintype_studio.names import clean_name, printable
 
 if TYPE_CHECKING:
     from tintype_studio.formats.reading.source import Source
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 512 << 20
 _STATUSES = frozenset({"new", "annotate", "review", "complete"})
 _TYPES = frozenset({"bbox", "polygon", "polyline", "keypoint"})
+"""Of classes."""
 
 
 class PictographReader(Reader):
@@ -63,7 +64,7 @@ class PictographReader(Reader):
         folder, split, status = entry.get("folder") or "/", entry.get("split"), entry.get("status")
         image, annotations = self._member(entry.get("image")), self._member(entry.get("annotations"))
         error = None
-        if not isinstance(folder, str) or split not in {*SPLITS, None} or status not in {*_STATUSES, None}:
+        if not isinstance(folder, str) or not _is_group(split) or status not in {*_STATUSES, None}:
             error = invalid(
                 "Its folder, split or status in dataset.json makes no sense.", code="broken_entry"
             )
@@ -94,7 +95,25 @@ class PictographReader(Reader):
             label = label_of(annotation.name)
             converted.notice("labels", label != annotation.name)
             annotation.name = label
-            x, y, w, h = enclosing_box(annotation)
+            if annotation.mask is not None and annotation.mask.size != [height, width]:
+                raise invalid(
+                    f"annotation {printable(annotation.id)[:40]}: its mask is {annotation.mask.size}, not "
+                    f"[{height}, {width}] as the image."
+                )
+            bounds = None
+            if has_place(annotation):
+                x, y, w, h = enclosing_box(annotation)
+                bounds = (x, y, x + w, y + h)
             kept = with_box(annotation).model_dump(mode="json", exclude_none=True)
-            converted.document(kept, (x, y, x + w, y + h))
+            converted.document(kept, bounds)
         return converted
+
+
+def _is_group(split: object) -> bool:
+    """Whether it can be the name of a group, or is none."""
+    if split is None:
+        return True
+    try:
+        return isinstance(split, str) and bool(clean_name(split, "Group"))
+    except InvalidInput:
+        return False

@@ -77,6 +77,10 @@ class Source(ABC):
         except (InvalidInput, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
             return b""
 
+    def local(self, path: str) -> Path | None:  # noqa: ARG002  (a ZIP's members have none)
+        """Where a file lies on the disk; None for what is inside of another file."""
+        return None
+
     def close(self) -> None:  # noqa: B027  (not every source holds something open)
         """Let go of the file."""
 
@@ -145,6 +149,9 @@ class FolderSource(Source):
     def size(self, path: str) -> int:
         with self.open(path) as stream:
             return os.fstat(stream.fileno()).st_size
+
+    def local(self, path: str) -> Path | None:
+        return self._folder / path
 
     def open(self, path: str) -> IO[bytes]:
         return os.fdopen(self._descriptor(path), "rb")

@@ -82,7 +82,7 @@ class AutoAnnotate(Kind):
             engines = self._engines(run, dataset)
             sought = frozenset(name for each in engines for name in each.labels)
             run.stage("labelling")
-            work = partial(label_image, run, partial(_drafts, run, engines), sought, _price)
+            work = partial(label_image, run, partial(drafts_in, run, engines), sought, price_of_drafts)
             run.each(to_label(run, dataset, labelled=labelled), work)
         run.stage("counting")
         return asdict(totals(studio, studio.jobs.get(run.principal, run.job.id)))
@@ -99,7 +99,7 @@ class AutoAnnotate(Kind):
         survey.require(dataset.name)
         for name in survey.missing:
             run.log(f"No engine can find {name!r}; the other classes are labelled.", "warning")
-        engines = _asked(survey, shapes, one_by_one=run.args["one_by_one"])
+        engines = asked_for(survey, shapes, one_by_one=run.args["one_by_one"])
         for spec, labels in survey.groups():
             if spec.lesson is not None:
                 run.stage("learning from accepted annotations")
@@ -118,12 +118,12 @@ def checked_names(dataset: Dataset, classes: Sequence[dict[str, str]]) -> list[s
     return names
 
 
-def _price(drafts: int) -> int:
+def price_of_drafts(drafts: int) -> int:
     """As for a single prompt, only an answer costs something."""
     return price_of(OPERATION).total(1) if drafts else 0
 
 
-def _drafts(run: Run, engines: Sequence[Asked], sample: Sample) -> list[Annotation]:
+def drafts_in(run: Run, engines: Sequence[Asked], sample: Sample) -> list[Annotation]:
     """What the engines find in an image."""
     found = run.in_child(
         f"{__name__}:annotate",
@@ -141,7 +141,8 @@ def _blob_url(studio: Studio) -> str:
     return studio.detectors.blob_url
 
 
-def _asked(survey: Survey, shapes: dict[str, str], *, one_by_one: bool) -> list[Asked]:
+def asked_for(survey: Survey, shapes: dict[str, str], *, one_by_one: bool) -> list[Asked]:
+    """Each engine of a survey with the labels that it is asked for, and their shapes."""
     found = []
     for spec, labels in survey.groups():
         light = spec if spec.lesson is None else replace(spec, lesson=spec.lesson.taught())

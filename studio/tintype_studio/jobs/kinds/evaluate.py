@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from tintype_studio.annotations.geometry import ANNOTATIONS
 from tintype_studio.catalog.samples import Status
 from tintype_studio.errors import InvalidInput, NotFound, Unavailable
+from tintype_studio.experiments.own_runs import begin_validation, set_evaluation
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.kind import Done, JobPlan, Kind
 from tintype_studio.jobs.labelling import of_image, stored_image
@@ -44,7 +45,8 @@ OF_HEADS = "attributes"
 
 
 class Evaluate(Kind):
-    """``args``: ``model_id``, ``dataset`` (None: the one that it was trained on), ``split``.
+    """``args``: ``model_id``, ``dataset`` (None: the one that it was trained on), ``split``; and, if a validation
+    session was asked for, ``session`` with its ``name``, ``description``, ``params`` and ``project``.
 
     The result has the ``split`` that was measured in truth, ``images``, those ``skipped`` (not labelled, or
     deleted meanwhile), digests of the ``evaluation`` and the ``pictures``, and ``note`` or None.
@@ -63,6 +65,29 @@ class Evaluate(Kind):
             f"Evaluate {author_of(model.name, model.version)} on {dataset.name} ({choice.split})",
             total=images + 1,
             dataset_row_id=dataset.row_id,
+        )
+
+    def begun(
+        self,
+        studio: Studio,
+        connection: sa.Connection,
+        principal: Principal,
+        job_row_id: int,
+        args: dict[str, Any],
+    ) -> None:
+        """The validation session."""
+        model = studio.models.get_in(connection, principal, args["model_id"])
+        asked = args.get("session") or {}
+        begin_validation(
+            connection,
+            principal,
+            job_row_id,
+            model=model,
+            dataset=dataset_of(studio, principal, model, args["dataset"]),
+            params=asked.get("params") or {"split": args["split"]},
+            name=asked.get("name") or f"{author_of(model.name, model.version)} {args['split']}",
+            description=asked.get("description"),
+            project_row_id=asked.get("project"),
         )
 
     def run(self, run: Run) -> dict[str, Any]:
@@ -195,7 +220,7 @@ def _keep(
     digests = {found["evaluation"], *found["pictures"].values()}
     if not keep_blobs(connection, digests, run.studio.blobs.exists):
         raise Unavailable("A purge removed the evaluation's bytes.", code="evaluation_raced")
-    run.studio.models.add_evaluation(
+    evaluation = run.studio.models.add_evaluation(
         connection,
         model,
         dataset=dataset,
@@ -206,6 +231,7 @@ def _keep(
         pictures=found["pictures"],
         call_id=run.principal.call_id,
     )
+    set_evaluation(connection, run.job.row_id, evaluation)
 
 
 def look(

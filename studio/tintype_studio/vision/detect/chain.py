@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tintype_studio.annotations.documents import Documents
     from tintype_studio.catalog.datasets import Dataset
     from tintype_studio.catalog.samples import Samples
-    from tintype_studio.training.models import Models
+    from tintype_studio.training.models import Model, Models
 
 EngineKind = Literal["trained_model", "open_vocabulary", "own_detector", "vision_api"]
 
@@ -184,6 +184,24 @@ class Detectors:
                     self.settings,
                     lesson if ready.engine == "own_detector" else None,
                     model if ready.engine == "trained_model" else None,
+                )
+        return Survey(engines, readiness, dict(names))
+
+    def survey_new(self, names: Mapping[str, str], models: Sequence[Model] = ()) -> Survey:
+        """As ``survey`` for a dataset that is still empty: ``models`` were trained on others like it."""
+        trained = trained_models(models)
+        engines: dict[str, EngineSpec] = {}
+        readiness: dict[str, tuple[Readiness, ...]] = {}
+        for name in names:
+            said, model = trained_readiness(name, trained) if trained else (None, None)
+            asked = [*filter(None, [said]), self._open_vocabulary(), self._api()]
+            readiness[name] = tuple(asked)
+            ready = next((r for r in asked if r.ready), None)
+            if ready is not None:
+                engines[name] = EngineSpec(
+                    ready.engine,  # type: ignore[arg-type]
+                    self.settings,
+                    model=model if ready.engine == "trained_model" else None,
                 )
         return Survey(engines, readiness, dict(names))
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from tintype_studio.annotations.geometry import Annotation, BBoxAnnotation, PolygonAnnotation, enclosing_box
+from tintype_studio.annotations.geometry import (
+    Annotation,
+    BBoxAnnotation,
+    MaskAnnotation,
+    PolygonAnnotation,
+    enclosing_box,
+)
 from tintype_studio.annotations.review import is_draft
 
 if TYPE_CHECKING:
@@ -132,7 +138,7 @@ def _labelled(
 
 def _corners(annotation: Annotation, sample: Sample) -> Corners | None:
     """The part of its box inside the image; None for what has no extent."""
-    if not isinstance(annotation, BBoxAnnotation | PolygonAnnotation):
+    if not isinstance(annotation, BBoxAnnotation | PolygonAnnotation | MaskAnnotation):
         return None
     x, y, w, h = enclosing_box(annotation)
     left, top = max(0.0, x), max(0.0, y)

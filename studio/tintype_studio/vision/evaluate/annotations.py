@@ -13,9 +13,11 @@ import numpy as np
 from tintype_studio.annotations.geometry import (
     Annotation,
     BBoxAnnotation,
+    MaskAnnotation,
     PolygonAnnotation,
     enclosing_box,
 )
+from tintype_studio.annotations.masks import as_outline
 from tintype_studio.annotations.review import is_draft
 from tintype_studio.formats.base import folder_segments
 from tintype_studio.vision.evaluate.truth import Truth
@@ -35,7 +37,8 @@ def labels_of(annotations: Sequence[Annotation], classes: Sequence[str], folder:
 
 def outlined_classes(annotations: Sequence[Annotation]) -> set[str]:
     """Names of the classes that have a polygon."""
-    return {a.name for a in annotations if isinstance(a, PolygonAnnotation) and not is_draft(a)}
+    outlines = PolygonAnnotation | MaskAnnotation
+    return {a.name for a in annotations if isinstance(a, outlines) and not is_draft(a)}
 
 
 def can_be_measured(
@@ -73,7 +76,7 @@ def truth_of(
     index = {name: label for label, name in enumerate(signature.classes)}
     per_pixel = np.array([across, down])
     boxes, labels, polygons, options = [], [], [], list[dict[str, str]]()
-    for each in annotations:
+    for each in map(as_outline, annotations):
         if is_draft(each) or each.name not in index:
             continue
         if not isinstance(each, BBoxAnnotation | PolygonAnnotation):

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from tintype_studio.annotations.masks import outlined_document
 from tintype_studio.errors import InvalidInput
 from tintype_studio.formats.base import SPLITS, folder_segments
 from tintype_studio.vision.heads import Attributes, options_in
@@ -133,7 +134,9 @@ def read_labels(
     head = _head(archive)
     names = [c["name"] for c in head["classes"] if class_filter is None or c["name"] in class_filter]
     records: list[dict[str, Any]] = head["images"]
-    documents = [orjson.loads(archive.read(each["annotations"])) for each in records]
+    documents = [
+        [outlined_document(a) for a in orjson.loads(archive.read(each["annotations"]))] for each in records
+    ]
     skipped, notes = 0, list[str]()
     if drafts == "skip":
         reviewed, skipped, notes = without_drafts(documents, names)
@@ -231,7 +234,7 @@ def _with_shapes(
     for image, document, status in zip(images, documents, statuses, strict=True):
         for annotation in document:
             if annotation["type"] not in {"polygon", "bbox"}:
-                dropped["points and lines, which this pipeline cannot learn from"] += 1
+                dropped["points and lines (or tags), which this pipeline cannot learn from"] += 1
                 continue
             boxed = annotation["type"] == "bbox"
             if task in MASK_TASKS and boxed and annotation["name"] in outlined:

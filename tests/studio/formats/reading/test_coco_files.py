@@ -76,14 +76,13 @@ def test_coco_keypoints_crowds_and_captions(read):
         "7-1": ("keypoint", "nose"),
         "7-2": ("keypoint", "left eye"),
         "7": ("bbox", "person"),
-        "8": ("polygon", "person"),
+        "8": ("mask", "person"),
     }
     assert shapes["8"].attributes == [{"iscrowd": 1}]
     box = shapes["8"].bounding_box
     assert (box.x, box.y, box.w, box.h) == (0, 0, 1, 48)
     assert found.converted("a.jpg").notes == [
         "1 shape was left out: no area (under three points, or no width or height).",
-        "1 mask was turned into polygons along the edges of their pixels.",
         "1 annotation marks a crowd and got the attribute iscrowd.",
         "1 caption was left out: there are no captions of images.",
         "2 keypoints were taken without links to other keypoints.",
@@ -152,7 +151,8 @@ def test_an_annotation_wholly_outside_is_kept_and_told(read):
 
 
 def test_masks_as_numbers_are_exact():
-    from tintype_studio.formats.reading.masks import outline_of
+    from tintype_studio.annotations.masks import outline_of
+    from tintype_studio.formats.reading.masks import mask_of
     from tintype_studio.formats.shapes import run_lengths
 
     rng = np.random.default_rng(5)
@@ -161,7 +161,7 @@ def test_masks_as_numbers_are_exact():
     edges = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff([0, *edges, flat.size]).tolist()
     counts = [0, *counts] if flat[0] else counts
-    outline = outline_of({"size": [40, 30], "counts": counts}, 30, 40, "x")
+    outline = outline_of(mask_of({"size": [40, 30], "counts": counts}, 30, 40, "x"))
     rings = [([p.x for p in ring], [p.y for p in ring]) for ring in outline.paths]
     assert run_lengths(rings, 30, 40) == counts
 

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from tintype_studio.storage.column_types import BigId, UtcDateTime
+from tintype_studio.storage.migrations.earlier_work import backfill
 
 revision = "0011"
 down_revision = "0010"
@@ -101,6 +102,10 @@ def upgrade() -> None:
         sa.Column("summary", sa.JSON(), nullable=False),
         sa.Column("created_by", BigId, nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("hidden", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("current_at", UtcDateTime(), nullable=True),
+        sa.Column("deleted_at", UtcDateTime(), nullable=True),
+        sa.Column("deleted_call", sa.String(length=36), nullable=True),
         sa.ForeignKeyConstraint(
             ["dataset_id"],
             ["datasets.id"],
@@ -108,12 +113,35 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset_versions")),
-        sa.UniqueConstraint("dataset_id", "name", name=op.f("uq_dataset_versions_dataset_id_name")),
         sa.UniqueConstraint("uuid", name=op.f("uq_dataset_versions_uuid")),
     )
     op.create_index(
         op.f("ix_dataset_versions_manifest_sha256"), "dataset_versions", ["manifest_sha256"], unique=False
     )
+    op.create_index(
+        "uq_dataset_versions_alive",
+        "dataset_versions",
+        ["dataset_id", "name"],
+        unique=True,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_index("ix_dataset_versions_of_dataset", "dataset_versions", ["dataset_id", "id"], unique=False)
+    op.create_table(
+        "version_files",
+        sa.Column("id", BigId, autoincrement=True, nullable=False),
+        sa.Column("version_id", BigId, nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["version_id"],
+            ["dataset_versions.id"],
+            name=op.f("fk_version_files_version_id_dataset_versions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_version_files")),
+    )
+    op.create_index(op.f("ix_version_files_sha256"), "version_files", ["sha256"], unique=False)
+    op.create_index(op.f("ix_version_files_version_id"), "version_files", ["version_id"], unique=False)
     op.create_table(
         "sample_groups",
         sa.Column("id", BigId, autoincrement=True, nullable=False),
@@ -413,6 +441,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("sequence_id IS NOT NULL"),
     )
     op.execute("UPDATE dataset_classes SET label_index = position")
+    backfill(op.get_bind())
 
 
 def downgrade() -> None:
@@ -455,6 +484,16 @@ def downgrade() -> None:
     op.drop_table("snapshots")
     op.drop_table("sequences")
     op.drop_table("sample_groups")
+    op.drop_index(op.f("ix_version_files_version_id"), table_name="version_files")
+    op.drop_index(op.f("ix_version_files_sha256"), table_name="version_files")
+    op.drop_table("version_files")
+    op.drop_index("ix_dataset_versions_of_dataset", table_name="dataset_versions")
+    op.drop_index(
+        "uq_dataset_versions_alive",
+        table_name="dataset_versions",
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
     op.drop_index(op.f("ix_dataset_versions_manifest_sha256"), table_name="dataset_versions")
     op.drop_table("dataset_versions")
     op.drop_index(op.f("ix_logins_organization_id"), table_name="logins")

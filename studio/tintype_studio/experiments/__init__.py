@@ -1,0 +1,1 @@
+"""Experiments: training and validation sessions, what they measured, and the files that came of them."""

@@ -1,0 +1,1 @@
+"""Samples of several sensors: their files, what is known of them, and how they come in."""

@@ -1,0 +1,1 @@
+"""Tasks: work that can be watched, whoever does it."""

@@ -1,0 +1,24 @@
+"""What every door does to find samples by conditions."""
+
+from __future__ import annotations
+
+from support.door_world import World
+from support.doors import Door
+
+
+def use_query_samples(door: Door, world: World) -> None:
+    world.label(2)
+    asked = {
+        "dataset_name": world.dataset,
+        "query": "count(label = sign) = 2 and area >= 2500 and has(image)",
+        "preview_grid": True,
+    }
+    reply = door.call("query_samples", asked)
+    assert reply.value["total"] == 1
+    (sample,) = reply.value["samples"]
+    assert (sample["id"], sample["annotation_count"]) == (world.image["id"], 2)
+    assert len(reply.pictures) == 1
+    nothing = door.call("query_samples", {**asked, "query": "not label = sign"})
+    assert nothing.value["samples"] == []
+    refused = door.refuse("query_samples", {**asked, "query": "lable = sign"})
+    assert refused["code"] == "invalid_query"
