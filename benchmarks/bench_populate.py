@@ -192,7 +192,9 @@ def main() -> None:
                     "",
                 ],
             ]
-    print_result("populate", ["populate_samples", "ours", "keeps nothing", f"speed, aim {AIM}"], rows, **ratios)
+    print_result(
+        "populate", ["populate_samples", "ours", "keeps nothing", f"speed, aim {AIM}"], rows, **ratios
+    )
 
 
 def make_thumbnails(folder: Path, count: int) -> int:

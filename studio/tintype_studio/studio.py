@@ -17,6 +17,7 @@ from tintype_studio.annotations.sets import AnnotationSets
 from tintype_studio.approvals.service import Approvals
 from tintype_studio.catalog.batch import Batch
 from tintype_studio.catalog.bin import RecycleBin
+from tintype_studio.catalog.bin_items import BinItems
 from tintype_studio.catalog.datasets import Datasets
 from tintype_studio.catalog.groups import Groups
 from tintype_studio.catalog.ingest import Ingest
@@ -153,11 +154,7 @@ class Studio:
         )
         self.removal = Removal(self.database, self.datasets)
         self.review = Review(self.database, self.samples, self.documents)
-        self.recycle_bin = RecycleBin(self.database, self.blobs)
-        self.changes = Changes(self.database)
-        restorer = Restorer(self.database, self.blobs, scratch)
-        self.undo = Undo(self.database, restorer)
-        self.versions = Versions(self.database, self.blobs, self.datasets, restorer, scratch)
+        self._open_history(scratch)
         self._open_guards()
         self.jobs = Jobs(self)
         self.training = Training(self)
@@ -175,6 +172,15 @@ class Studio:
         self.organizations = Organizations(self.database, self.keys)
         self.invites = Invites(self.database, self.signer)
         self.ledger = Ledger(self.database, self.liveness, self.later)
+
+    def _open_history(self, scratch: Path) -> None:
+        """What was, and the ways back to it."""
+        self.recycle_bin = RecycleBin(self.database, self.blobs)
+        self.bin_items = BinItems(self.database, self.recycle_bin)
+        self.changes = Changes(self.database)
+        restorer = Restorer(self.database, self.blobs, scratch)
+        self.undo = Undo(self.database, restorer)
+        self.versions = Versions(self.database, self.blobs, self.datasets, restorer, scratch)
 
     def _open_guards(self) -> None:
         """What the guards of calls keep."""

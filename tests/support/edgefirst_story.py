@@ -145,7 +145,7 @@ STORY = {
         before = len(client.snapshots())
         made = client.create_snapshot_from_dataset(ds.id, "kept", truth.id)
         if made.task_id:
-            assert ended(made.task_id) == "completed"
+            assert ended(made.task_id) == "complete"
         until(lambda: client.snapshot(made.id).status == "available")
         kept = client.snapshot(made.id)
         assert kept.description == "kept" and len(client.snapshots()) == before + 1
@@ -163,7 +163,7 @@ STORY = {
             kept.restore(project().id, [], [], False, f"again {data}"),
         )):
             if restored.task_id:
-                assert ended(restored.task_id) == "completed", client.task_info(restored.task_id).description
+                assert ended(restored.task_id) == "complete", client.task_info(restored.task_id).description
             got = client.samples(restored.dataset_id, restored.annotation_set_id)
             assert {each.name for each in got} == {"m0", "m1", "m2", "m3"}
             assert sum(len(each.annotations) for each in got) == 12
@@ -247,10 +247,13 @@ STORY = {
         job = client.job_run("export", "out", data={
             "dataset_id": Parameter.integer(ds.id.value), "format": Parameter.string("coco"),
             "name": Parameter.string("out")})
-        assert job.task_id
-        until(lambda: str(job.task_id) in [str(each.task_id) for each in client.jobs()])
-        ended(job.task_id)
-        client.job_stop(job.task_id)
+        task = job.task_id()
+        assert str(task) in [str(each.task_id()) for each in client.jobs()]
+        assert ended(task) == "complete"
+        long = client.job_run("verify", "looked at", data={"dataset_id": Parameter.integer(ds.id.value)})
+        assert [str(each.task_id()) for each in client.jobs("looked at")] == [str(long.task_id())]
+        client.job_stop(long.task_id())
+        assert ended(long.task_id()) in ("complete", "cancelled")
     """,
     "endings": """
         project().datasets("again ")[0].delete()

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from mcap.writer import CompressionType, Writer
-
 from support.pictures import jpeg
 
 SECOND = 10**9

@@ -117,7 +117,7 @@ OURS_OF = {
     "get_training_status": {"epochs", "include_curves"},
     "list_models": {"status", "model_type", "dataset_name"},
     "download_model": {"format"},
-    "create_dataset": {"annotation_types", "classes"},
+    "create_dataset": {"annotation_types", "classes", "project"},
     "delete_image": {"permanent"},
     "list_exports": {"dataset_name", "status"},
 }

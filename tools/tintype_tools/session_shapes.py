@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from tintype_studio.experiments.session import (
 )
 from tintype_studio.tasks.task import Task
 from tintype_studio.wire_ids import row_of
-from tintype_tools.call import Call
+from tintype_tools.call import Affected, Call, Plan
 from tintype_tools.spec import Result
 
 SessionId = Annotated[str, Field(description="UUID of the session, or t-… / v-….", max_length=80)]
@@ -197,6 +197,25 @@ class FileShape(Result):
             kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
             url = call.blob_url(found.sha256, mime_type=kind, filename=found.name)
         return cls(path=found.path, size=found.size, created_at=found.created_at, download_url=url)
+
+
+def tried(
+    kind: str, deed: Callable[[Any, Call], Any], *, count: int | None = 1
+) -> Callable[[Any, Call], Plan]:
+    """A plan that does the deed in a transaction that is taken back; it tells ``kind``, and of what.
+
+    What outside work tells of itself is no data: the change history, and with it undo, does not know it.
+    ``count`` None: of its files.
+    """
+
+    def plan(args: Any, call: Call) -> Plan:
+        with call.studio.database.unit_of_work(rehearsal=True):
+            told = deed(args, call)
+        number = len(told.files) if count is None else count
+        name = told.session.name if hasattr(told, "session") else getattr(told, "name", None)
+        return Plan((Affected(kind, number, name=name),), undoable=False)
+
+    return plan
 
 
 def find_session(call: Call, ref: str) -> TrainingSession | ValidationSession:

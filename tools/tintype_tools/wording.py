@@ -18,9 +18,7 @@ class Words:
     """A kind's sentence after "It would". ``named`` is for one thing with a name, else ``counted`` is used.
 
     Both may hold ``{name}``; ``{of}``, ``{to}``, ``{on}``, which stand for the preposition and the
-    dataset, or for nothing; and ``{images}``, ``{files}``, ``{classes}``, ``{models}``, ``{labels}``, ``{samples}``,
-    which are
-    the count with the noun.
+    dataset, or for nothing; and ``{images}``, ``{files}`` and the like, which are the count with the noun.
     """
 
     counted: str
@@ -57,6 +55,10 @@ DEEDS: dict[str, Words] = {
     Kind.VERSION_RESTORED: Words("bring back the version {name}{of}"),
     Kind.SNAPSHOT_CREATED: Words("make the snapshot {name}"),
     Kind.SNAPSHOT_DELETED: Words("delete the snapshot {name}"),
+    Kind.EXPERIMENT_CREATED: Words("make the experiment {name}"),
+    Kind.EXPERIMENT_DELETED: Words("delete the experiment {name}"),
+    Kind.SESSION_CREATED: Words("make sessions", "make the session {name}"),
+    Kind.SESSION_DELETED: Words("delete sessions", "delete the session {name}"),
     Kind.MODEL_TRAINED: Words("add {models}", "add the model {name}"),
     Kind.MODEL_ARCHIVED: Words("delete {models}", "delete the model {name}"),
     Kind.MODEL_RESTORED: Words("bring back {models}", "bring back the model {name}"),
@@ -80,6 +82,11 @@ DEEDS: dict[str, Words] = {
     "member.role_updated": Words("change the role of the member {name}"),
     "prediction_task.created": Words("begin a prediction", "begin a prediction of {name}"),
     "prompt.answered": Words("look for objects in the image {name}{of}"),
+    "session.updated": Words("change what is told of a session", "change what is told of the session {name}"),
+    "session_files.added": Words("keep {files} with a session or task"),
+    "task.created": Words("make the task {name}"),
+    "task.stopped": Words("stop the task {name}"),
+    "task.updated": Words("change what is told of the task {name}"),
     "training.cancelled": Words("stop the training {name}{on}"),
     "training.started": Words("start a training{on}", "start the training {name}{on}"),
 }

@@ -46,7 +46,10 @@ from tintype_studio.errors import (
 from tintype_studio.identity.keys import Principal
 
 PREFIX = "/edgefirst/"
-AREAS = ("auth", "account", "catalog", "samples", "annotations", "snapshots", "versions", "sessions", "tasks")
+AREAS = (
+    *("auth", "account", "catalog", "samples", "annotations"),
+    *("snapshots", "versions", "recycle", "sessions", "tasks"),
+)
 """One module each, ``rpc_<area>``, whose handlers register themselves."""
 
 OPEN = frozenset({"version", "auth.login", "auth.refresh"})
@@ -80,10 +83,7 @@ class EdgeFirst(BaseRoute):
 def build_edgefirst(runtime: Runtime) -> Starlette:
     """The application over an open workspace."""
     for area in AREAS:
-        try:  # TODO(H8): plain import once all are there
-            import_module(f"{__package__}.rpc_{area}")
-        except Exception as error:
-            log.warning("rpc_%s is left out: %s: %s", area, type(error).__name__, error)
+        import_module(f"{__package__}.rpc_{area}")
     routes = _Routes(runtime)
     app = Starlette(
         routes=[

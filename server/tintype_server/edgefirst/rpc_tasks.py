@@ -24,7 +24,7 @@ from tintype_studio.experiments.files import Owner, StoredFile
 from tintype_studio.experiments.training import no_such_file
 from tintype_studio.identity.keys import Principal
 from tintype_studio.studio import Studio
-from tintype_studio.tasks.task import HERE, PREFIX, Task
+from tintype_studio.tasks.task import AT_ONCE, HERE, PREFIX, Task
 from tintype_studio.wire_ids import wire_id
 
 PAGE = 200
@@ -202,7 +202,13 @@ async def _run(rpc: Rpc, params: dict[str, Any]) -> Any:
     job_id, wanted = outcome.job, text_of(params, "job_name", "")
     if job_id is None:
         # It was little enough to be done at once.
-        done = await rpc.call("create_task", name=wanted or app.title, type=app.type, status="completed")
+        done = await rpc.call(
+            "create_task",
+            name=wanted[:200] or app.title,
+            type=app.type,
+            status="complete",
+            instance=AT_ONCE,
+        )
         ref = done.value["id"]
     else:
         ref = await rpc.read(lambda studio, principal: studio.tasks.of_job(principal, job_id).id)
@@ -230,10 +236,5 @@ async def _jobs(rpc: Rpc, _params: dict[str, Any]) -> Any:
 
 @method("job.stop")
 async def _stop(rpc: Rpc, params: dict[str, Any]) -> Any:
-    ref = wire_id(PREFIX, id_of(params, "task_id"))
-    task = await rpc.read(lambda studio, principal: studio.tasks.get(principal, ref))
-    if task.job_id is not None:
-        await rpc.call("cancel_job", job_id=task.job_id)
-    else:
-        await rpc.call("update_task", task_id=ref, status="cancelled")
+    await rpc.call("stop_task", task_id=wire_id(PREFIX, id_of(params, "task_id")))
     return "ok"

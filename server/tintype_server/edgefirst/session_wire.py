@@ -16,6 +16,7 @@ _STATES = {
     "queued": "SUBMITTED",
     "running": "RUNNING",
     "completed": "SUCCEEDED",
+    "complete": "SUCCEEDED",
     "failed": "FAILED",
     "cancelled": "CANCELLED",
 }

@@ -1,8 +1,8 @@
 """Tokens of the dialect: what its clients send instead of a key, and what they read out of it.
 
-A token is a JSON Web Token (HS256) by the workspace's secret. Clients take its middle part for standard
-base64 without padding, where the standard says the URL-safe kind; the payload is written so that both are the same.
-It stands for a login (by its id and generation) or for an API key, which it then carries sealed.
+A token is a JSON Web Token (HS256) by the workspace's secret. Clients take its middle part for standard base64
+without padding, where the standard says the URL-safe kind; the payload is written so that both are the same. It
+stands for a login (by its id and generation) or for an API key, which it then carries sealed.
 """
 
 from __future__ import annotations

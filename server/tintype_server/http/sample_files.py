@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TypeAlias
 
 import anyio
@@ -38,8 +39,11 @@ MOST_TOGETHER = 32
 
 MOST_BYTES_TOGETHER = 64 * 1024 * 1024
 
-WORKERS = 2
+WORKERS = 1
 """Threads that store: while one waits for the disk, the other checks."""
+
+PAUSE_SECONDS = 1.0
+"""Between two files of one upload: those who look at pictures afterwards rest meanwhile."""
 
 Waiting: TypeAlias = tuple[FileSlot, bytes, "asyncio.Future[None]"]
 
@@ -54,22 +58,45 @@ class SampleRoutes:
         self._held = 0
         self._waiting: deque[Waiting] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._coming = 0
+        self._upload: ExitStack | None = None
 
     async def put(self, request: Request) -> Response:
         """Take the body as the file of the link; what is refused is told as text."""
         try:
             require_writable(self._settings)
             slot = self._links.slot(request.path_params["token"])
-            data = await self._body(request, slot.kind)
+            self._begin()
             try:
-                await self._store(slot, data)
+                data = await self._body(request, slot.kind)
+                try:
+                    await self._store(slot, data)
+                finally:
+                    self._held -= len(data)
             finally:
-                self._held -= len(data)
+                self._end()
         except TintypeError as error:
             # Not 409, which clients try again for a minute: the sample will not change its mind.
             status = 422 if isinstance(error, Conflict) else error.status
             return PlainTextResponse(f"{error.message} {error.fix}", status)
         return Response(status_code=200)
+
+    def _begin(self) -> None:
+        self._coming += 1
+        if self._upload is None:
+            self._upload = ExitStack()
+            self._upload.enter_context(self._links.uploading())
+
+    def _end(self) -> None:
+        self._coming -= 1
+        if not self._coming:
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        """The upload is over, unless more files came."""
+        if not self._coming and self._upload is not None:
+            upload, self._upload = self._upload, None
+            upload.close()
 
     async def _store(self, slot: FileSlot, data: bytes) -> None:
         """Have a file stored with those that wait beside it."""

@@ -19,7 +19,7 @@ from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.database import Database
-from tintype_studio.storage.tables import dataset_classes
+from tintype_studio.storage.tables import dataset_classes, datasets
 
 MAX_INDEX = 2**53 - 1
 """The largest index: what JSON carries exactly everywhere."""
@@ -107,6 +107,10 @@ class Labels:
         """
         with self._db.write() as connection:
             dataset = self._datasets.get_in(connection, principal, dataset_name)
+            # Of two at once on a server of databases, the second must see the indices that the first gave.
+            connection.execute(
+                sa.select(datasets.c.id).where(datasets.c.id == dataset.row_id).with_for_update()
+            )
             known = {row["name"]: row for row in _rows(connection, dataset)}
             patch = _patch(known, add, update, remove)
             if not len(patch):

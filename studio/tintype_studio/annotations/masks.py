@@ -51,7 +51,7 @@ def runs_of(counts: str | Sequence[int], height: int, width: int) -> Runs:
     """
     import numpy as np
 
-    if not 0 < width * height <= MAX_PIXELS:
+    if min(width, height) < 1 or width * height > MAX_PIXELS:
         raise _invalid(f"A mask of {width} x {height} pixels is too large; {MAX_PIXELS:,} is the most.")
     runs = _of_text(counts) if isinstance(counts, str) else _of_list(counts)
     if (

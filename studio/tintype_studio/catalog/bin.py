@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -50,6 +50,8 @@ class Purged:
     datasets: int
     images: int
     size: int
+    others: int = 0
+    """Projects, annotation sets, experiments and sessions."""
 
 
 class RecycleBin:
@@ -111,9 +113,16 @@ class RecycleBin:
             ]
 
     def purge(
-        self, principal: Principal, *, dataset: str | None = None, older_than: timedelta = timedelta(0)
+        self,
+        principal: Principal,
+        *,
+        dataset: str | None = None,
+        dataset_rows: Sequence[int] | None = None,
+        older_than: timedelta = timedelta(0),
     ) -> Purged:
         """Remove deleted rows for good, those of one dataset name or all, deleted ``older_than`` ago.
+
+        With ``dataset_rows``, these deleted datasets and nothing else.
 
         The bytes follow when no row names them any more (``sweep``). The history's ``digest`` stands for
         exactly what went: a purge of anything else has another. Deleted versions go, too, and with them what
@@ -125,6 +134,8 @@ class RecycleBin:
         mine = [datasets.c.organization_id == principal.organization_id]
         if dataset is not None:
             mine.append(datasets.c.name == lookup_name(dataset))
+        if dataset_rows is not None:
+            mine += [datasets.c.id.in_(dataset_rows), datasets.c.deleted_at.is_not(None)]
         with self._db.write() as connection:
             doomed = connection.execute(
                 sa.select(

@@ -106,10 +106,13 @@ def begin_validation(
     params: dict[str, Any],
     name: str,
     description: str | None,
-    annotation_set: str | None = None,
     project_row_id: int | None = None,
+    asked: bool = False,
 ) -> None:
-    """The session of an evaluation whose job was just written down; ``project_row_id``: the dataset's."""
+    """The session of an evaluation whose job was just written down; ``project_row_id``: the dataset's.
+
+    ``asked``: it was asked for by name, which its task then has, too.
+    """
     trained = (
         connection.execute(
             sa.select(training_sessions.c.id, training_sessions.c.experiment_id)
@@ -130,7 +133,7 @@ def begin_validation(
             training_session_id=None if trained is None else trained["id"],
             task_id=_task_of_job(job_row_id),
             dataset_id=dataset.row_id,
-            annotation_set_id=default_set(dataset.row_id, annotation_set or DEFAULT_SET),
+            annotation_set_id=default_set(dataset.row_id),
             name=name[:MAX_NAME],
             description=description,
             params=params,
@@ -140,6 +143,8 @@ def begin_validation(
             updated_at=now,
         )
     )
+    if asked:
+        connection.execute(sa.update(tasks).where(tasks.c.job_id == job_row_id).values(name=name[:MAX_NAME]))
 
 
 def set_evaluation(connection: sa.Connection, job_row_id: int, evaluation_id: str) -> None:
@@ -152,13 +157,13 @@ def set_evaluation(connection: sa.Connection, job_row_id: int, evaluation_id: st
     )
 
 
-def default_set(dataset_row_id: int | None, name: str = DEFAULT_SET) -> sa.ScalarSelect[int]:
-    """The row of a dataset's annotation set, as a part of a statement."""
+def default_set(dataset_row_id: int | None) -> sa.ScalarSelect[int]:
+    """The row of a dataset's default annotation set, as a part of a statement."""
     return (
         sa.select(annotation_sets.c.id)
         .where(
             annotation_sets.c.dataset_id == dataset_row_id,
-            annotation_sets.c.name == name,
+            annotation_sets.c.name == DEFAULT_SET,
             annotation_sets.c.deleted_at.is_(None),
         )
         .scalar_subquery()

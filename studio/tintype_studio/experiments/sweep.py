@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -28,19 +29,29 @@ def sweep_deleted(database: Database) -> int:
                 continue
         with database.write() as connection:
             rows = connection.execute(old.order_by(table.c.id).limit(AT_ONCE)).all()
-            doomed = [row.id for row in rows]
-            _remove_files(database, connection, owner, doomed)
-            connection.execute(sa.delete(table).where(table.c.id.in_(doomed)))
-            # Those of jobs go when the job is forgotten.
-            alone = sa.select(tasks.c.id).where(
-                tasks.c.id.in_([row.task_id for row in rows if row.task_id is not None]),
-                tasks.c.job_id.is_(None),
-            )
-            orphans = list(connection.execute(alone).scalars())
-            _remove_files(database, connection, Owner.TASK, orphans)
-            connection.execute(sa.delete(tasks).where(tasks.c.id.in_(orphans)))
-            removed += len(doomed)
+            remove_sessions(database, connection, owner, [row.id for row in rows])
+            removed += len(rows)
     return removed
+
+
+def remove_sessions(
+    database: Database, connection: sa.Connection, owner: Owner, row_ids: Sequence[int]
+) -> None:
+    """Remove sessions of training or validation for good, in the caller's transaction, with their files and
+    the tasks that nothing else needs.
+    """
+    table = {Owner.VALIDATION: validation_sessions, Owner.TRAINING: training_sessions}[owner]
+    doomed = list(row_ids)
+    of_them = connection.execute(sa.select(table.c.task_id).where(table.c.id.in_(doomed))).scalars().all()
+    _remove_files(database, connection, owner, doomed)
+    connection.execute(sa.delete(table).where(table.c.id.in_(doomed)))
+    # Those of jobs go when the job is forgotten.
+    alone = sa.select(tasks.c.id).where(
+        tasks.c.id.in_([task for task in of_them if task is not None]), tasks.c.job_id.is_(None)
+    )
+    orphans = list(connection.execute(alone).scalars())
+    _remove_files(database, connection, Owner.TASK, orphans)
+    connection.execute(sa.delete(tasks).where(tasks.c.id.in_(orphans)))
 
 
 def _remove_files(database: Database, connection: sa.Connection, owner: Owner, row_ids: list[int]) -> None:

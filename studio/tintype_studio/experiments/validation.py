@@ -186,7 +186,7 @@ class ValidationSessions:
 
         ``params`` may hold ``split`` (train, val, test, all). Raises Conflict (``not_trained_here``,
         ``model_not_ready``) and InvalidInput (``unknown_parameters``, ``invalid_split``,
-        ``unknown_model_file``).
+        ``unknown_model_file``, ``annotation_set_not_measured``).
         """
         if training.run_id is None:
             raise Conflict(
@@ -227,8 +227,13 @@ class ValidationSessions:
             "params": params,
             "project": project_row_id,
         }
-        args = {"model_id": training.model_id, "dataset": dataset, "split": split, "session": session}
-        return args | ({} if annotation_set in {None, DEFAULT_SET} else {"annotation_set": annotation_set})
+        if annotation_set not in {None, DEFAULT_SET}:
+            raise InvalidInput(
+                f"Models are measured against the annotation set {DEFAULT_SET!r} only.",
+                code="annotation_set_not_measured",
+                fix="Leave the annotation set out, or start a user-managed session (is_local).",
+            )
+        return {"model_id": training.model_id, "dataset": dataset, "split": split, "session": session}
 
     def start(self, principal: Principal, args: dict[str, Any]) -> Job:
         """Start the job of ``job_args``; its session is made in the same transaction."""

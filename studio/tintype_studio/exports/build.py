@@ -19,6 +19,7 @@ from tintype_studio.annotations.documents import Documents
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import STATUS_FILTERS, Sample, Samples
 from tintype_studio.errors import Unavailable
+from tintype_studio.multisensor.samples import MultiSamples
 from tintype_studio.storage.blobs import Blobs
 
 if TYPE_CHECKING:
@@ -46,10 +47,18 @@ class Built:
 class Builder:
     """Reads a dataset, writes the ZIP, stores it."""
 
-    def __init__(self, blobs: Blobs, images: Samples, documents: Documents, scratch: Path) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        images: Samples,
+        documents: Documents,
+        multisensor: MultiSamples,
+        scratch: Path,
+    ) -> None:
         self._blobs = blobs
         self._samples = images
         self._documents = documents
+        self._multisensor = multisensor
         self._scratch = scratch
 
     def build(
@@ -72,7 +81,7 @@ class Builder:
 
         wanted = set(options.class_filter) if options.class_filter is not None else None
         classes = [
-            ExportClass(c.name, c.color, c.type, c.attributes)
+            ExportClass(c.name, c.color, c.type, c.attributes, c.index)
             for c in dataset.classes
             if wanted is None or c.name in wanted
         ]
@@ -113,6 +122,9 @@ class Builder:
         from tintype_studio.formats.base import ExportItem
         from tintype_studio.formats.figures import StoredDocument
 
+        if options.format == "edgefirst":
+            yield from self._whole_samples(dataset, options, wanted)
+            return
         for page in self._pages(dataset, options.status_filter):
             for sample, text in self._documents.texts_of_samples(page):
                 yield ExportItem(
@@ -126,6 +138,33 @@ class Builder:
                     annotations=StoredDocument(text, wanted),
                     image=partial(self._samples.image_bytes, sample) if options.include_images else None,
                 )
+
+    def _whole_samples(
+        self, dataset: Dataset, options: ExportOptions, wanted: set[str] | None
+    ) -> Iterator[ExportItem]:
+        """Samples with all their files, those without a picture, too."""
+        from tintype_studio.formats.base import ExportItem
+        from tintype_studio.formats.figures import StoredDocument
+        from tintype_studio.storage.tables import samples
+
+        statuses = [status.value for status in STATUS_FILTERS[options.status_filter]]
+        where = () if options.status_filter == "all" else (samples.c.status.in_(statuses),)
+        after = 0
+        while page := self._multisensor.page(dataset, where=where, after=after, limit=PAGE):
+            for sample in page:
+                yield ExportItem(
+                    image_id=sample.id,
+                    filename=sample.filename,
+                    folder=sample.folder,
+                    width=sample.width or 0,
+                    height=sample.height or 0,
+                    status=sample.status.value,
+                    split=sample.group,
+                    annotations=StoredDocument(sample.document, wanted),
+                    sensors=sample,
+                    read=self._blobs.get if options.include_images else None,
+                )
+            after = page[-1].row_id
 
     def _pages(self, dataset: Dataset, status_filter: str) -> Iterator[list[Sample]]:
         after = 0

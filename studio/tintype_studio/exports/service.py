@@ -22,6 +22,7 @@ from tintype_studio.catalog.samples import STATUS_FILTERS, Samples
 from tintype_studio.errors import Conflict, InvalidInput, NotFound, Unavailable
 from tintype_studio.exports.build import Builder, Built, Progress
 from tintype_studio.identity.keys import Principal
+from tintype_studio.multisensor.samples import MultiSamples
 from tintype_studio.names import clean_name, lookup_name, printable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.storage.database import Database
@@ -103,7 +104,7 @@ class Exports:
         self._liveness = liveness
         self._datasets = catalog
         self._samples = images
-        self._builder = Builder(blobs, images, documents, scratch)
+        self._builder = Builder(blobs, images, documents, MultiSamples(database), scratch)
 
     def create(
         self,

@@ -47,6 +47,7 @@ WRITERS: Mapping[str, type[ExportWriter]] = _LazyWriters(
         "pascal_voc": ("pascal_voc", "PascalVocWriter"),
         "labelme": ("labelme", "LabelMeWriter"),
         "csv": ("csv_rows", "CsvWriter"),
+        "edgefirst": ("edf.export", "EdgeFirstWriter"),
     }
 )
 """Format name to writer class; the order is the order in which the formats are shown."""

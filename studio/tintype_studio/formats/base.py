@@ -30,6 +30,7 @@ from tintype_studio.formats.figures import Figure, StoredDocument, figure_of_mod
 if TYPE_CHECKING:
     from tintype_studio.annotations.geometry import Annotation
     from tintype_studio.catalog.datasets import ClassAttribute
+    from tintype_studio.multisensor.samples import SensorSample
 
 SPLITS = ("train", "val", "test")
 MAX_MEMBER_PATH = 65_535
@@ -52,6 +53,8 @@ class ExportClass:
     color: str | None = None
     type: str | None = None
     attributes: tuple[ClassAttribute, ...] = ()
+    index: int | None = None
+    """Its label index, for formats that have ids of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,10 @@ class ExportItem:
     split: str | None
     annotations: Sequence[Annotation] | StoredDocument
     image: Callable[[], bytes] | None = None
+    sensors: SensorSample | None = None
+    """All that is known of it, for a format that holds everything."""
+    read: Callable[[str], bytes] | None = None
+    """Gives the bytes of its files by their digests; None when files are left out."""
 
     def models(self) -> Sequence[Annotation]:
         """The annotations as models."""
@@ -154,6 +161,8 @@ class ExportWriter(ABC):
     """Whether ``_add`` is given masks, not their outlines."""
     takes_all: ClassVar[bool] = False
     """Whether ``_add`` is given models as they are, of every type, and groups of every name."""
+    needs_size: ClassVar[bool] = True
+    """Whether images without a size (0) are refused."""
     lists_attributes: ClassVar[bool] = False
     """Whether the format tells the attributes of a class with their options."""
 
@@ -201,7 +210,7 @@ class ExportWriter(ABC):
         annotations = item.figures(paired=self.takes_pairs) if self.takes_figures else item.models()
         if not self.class_index.keys() >= {annotation.name for annotation in annotations}:
             self._refuse_class(item, annotations)
-        if item.width < 1 or item.height < 1:
+        if self.needs_size and (item.width < 1 or item.height < 1):
             raise InvalidInput(
                 f"{item.filename!r} has a size of {item.width} x {item.height} pixels.",
                 fix="Upload the image again so that its size is read.",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tintype_studio.catalog.samples import Sample
     from tintype_studio.formats.reading.base import ImportItem, Reader
     from tintype_studio.jobs.run import Run
+    from tintype_studio.multisensor.edf import SampleSource
+    from tintype_studio.multisensor.new_sample import NewSample
 
 THREADS = 8
 KEY_LENGTH = 200
@@ -142,6 +145,8 @@ class Arrivals:
                     fix="Import into a dataset of another name, or move the image to another folder first.",
                 )
             arrival = Arrival(documents, sample=sample)
+        elif item.arriving is not None:
+            return self._arrive_whole(item.arriving)
         else:
             data, folder = self._bytes(item), clean_folder(item.folder)
             info = inspect_image(data, item.filename)
@@ -153,6 +158,24 @@ class Arrivals:
             arrival = Arrival(documents, stored, split=item.split, status=status)
         written.arrivals[key] = arrival
         return Done(write=partial(written.write, key), detail=_detail(arrival, converted))
+
+    def _arrive_whole(self, arriving: Callable[[], tuple[NewSample, list[SampleSource]]]) -> Done:
+        """A sample with all its files; one that is there and says the same is skipped."""
+        new, files = arriving()
+        population = self._run.studio.population
+        if not files:
+            raise NotFound(
+                "None of the files of the sample is in the source.",
+                code="image_missing",
+                fix="Add them to the source, in the folder or ZIP beside the table.",
+            )
+        staged = tuple(population.stage(file.read(), file.type, file.filename) for file in files)
+        detail = {"annotations": len(new.annotations)}
+
+        def write(_connection: sa.Connection) -> None:
+            population.populate(self._run.principal, self._dataset, [replace(new, files=staged)], learn=True)
+
+        return Done(write=write, detail=detail)
 
     def _bytes(self, item: ImportItem) -> bytes:
         if item.image is not None:

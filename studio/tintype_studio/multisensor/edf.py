@@ -1,8 +1,8 @@
 """Datasets with all their sensors as EdgeFirst's table and files, and back.
 
-What the format has no place for stands in the column ``x_image`` under ``sample``: the UUID, status, names, facts
-with more digits than float32, where each file lies. Of a fact that stands in a column as well, the exact one counts
-as long as both agree.
+What the format has no place for stands in the column ``x_image`` under ``sample``: the UUID, status,
+names, facts with more digits than float32, where each file lies. Of a fact that stands in a column as
+well, the exact one counts as long as both agree.
 """
 
 from __future__ import annotations
@@ -178,7 +178,11 @@ class EdfSource:
             InvalidInput: a row says what cannot be; told with the name of its sample.
         """
         for sample in self._dataset.samples():
-            yield self._new(sample), self._files(sample)
+            yield self.one(sample)
+
+    def one(self, sample: EdfSample) -> tuple[NewSample, list[SampleSource]]:
+        """A sample and its files. Raises as ``samples``."""
+        return self._new(sample), self._files(sample)
 
     def _new(self, sample: EdfSample) -> NewSample:
         from tintype_studio.multisensor.new_sample import NewSample
@@ -197,10 +201,11 @@ class EdfSource:
             width=width,
             height=height,
             meta=meta_of_facts(facts),
-            status=_status(told.get("status")),
+            status=status_of(facts),
             annotations=annotations,
             label_indices={name: index for name, index in self._indices.items() if name in own},
             display_name=_text(told.get("display_name")),
+            folder=folder_of(facts),
         )
 
     def _files(self, sample: EdfSample) -> list[SampleSource]:
@@ -265,6 +270,16 @@ def place_of(facts: SampleFacts) -> tuple[str | None, int | None]:
     return sequence, frame if type(frame) is int and sequence is not None else None
 
 
+def folder_of(facts: SampleFacts) -> str:
+    """The folder of a sample that is no frame: what a file of ours tells, else that of its name."""
+    told = told_of(facts).get("folder")
+    if isinstance(told, str):
+        return told
+    path = (facts.file_name or facts.name).replace("\\", "/")
+    segments = [part for part in path.split("/")[:-1] if part not in {"", ".", ".."}]
+    return "/" + "/".join(segments)
+
+
 def name_of(sample: EdfSample) -> str | None:
     """The file name of a sample; None if nothing tells one."""
     told = _text(told_of(sample.facts).get("name"))
@@ -309,7 +324,9 @@ def _exact(told: object, names: Sequence[str], column: Sequence[float]) -> dict[
     return found
 
 
-def _status(told: object) -> Status | None:
+def status_of(facts: SampleFacts) -> Status | None:
+    """The status that a file of ours tells."""
+    told = told_of(facts).get("status")
     try:
         return Status(told) if isinstance(told, str) else None
     except ValueError:

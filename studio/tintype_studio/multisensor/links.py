@@ -40,6 +40,8 @@ class SampleLinks:
     def __init__(self, signer: Signer, population: Population) -> None:
         self._signer = signer
         self._population = population
+        self.uploading = population.uploading
+        """To be entered while files come in one after the other."""
 
     def tokens(self, principal: Principal, populated: Populated) -> dict[str, str]:
         """Tokens for ``PUT /_sample/{token}`` by type, one for each file that is to come."""

@@ -36,6 +36,8 @@ def insert_samples(
 
     ``counts``: the set is the default one, which status and counters follow.
     """
+    if not arrivals:
+        return {}
     now = clock.now()
     rows_of_sequences = sequence_rows(database, connection, dataset, arrivals.values())
     ids: dict[str, int] = {}

@@ -17,7 +17,7 @@ from tintype_studio.multisensor.file_types import IMAGE, file_type
 from tintype_studio.multisensor.sample_meta import NOTHING, SampleMeta
 from tintype_studio.multisensor.sizes import MAX_SIDE, Size, rescaled
 from tintype_studio.multisensor.staging import Staged, clean_file_name, require_picture_name
-from tintype_studio.names import clean_name, clean_text, printable
+from tintype_studio.names import clean_folder, clean_name, clean_text, printable
 
 MAX_FRAME = 2**31 - 1
 MAX_ANNOTATIONS = 10_000
@@ -52,6 +52,8 @@ class NewSample:
     expected: Mapping[str, str] = field(default_factory=dict)
     """Names of files that will come under links, by type."""
     display_name: str | None = None
+    folder: str | None = None
+    """Of a sample that is no frame; None: ``/``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def _read(new: NewSample) -> Arrival:
     return Arrival(
         new=new,
         uuid=sent,
-        folder=f"/{sequence}" if sequence else "/",
+        folder=f"/{sequence}" if sequence else clean_folder(new.folder or "/"),
         filename=_filename(new, sent, files, expected),
         group=clean_name(new.group, "Group") if new.group else None,
         sequence=sequence,

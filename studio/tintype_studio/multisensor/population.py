@@ -61,7 +61,7 @@ class Population:
         self._db = database
         self._blobs = blobs
         self._ingest = ingest
-        self._uploading = uploading
+        self.uploading = uploading
         """Entered while pictures come in, for those who look at them afterwards."""
 
     def stage(self, data: bytes, type: str, filename: str) -> Staged:
@@ -97,7 +97,7 @@ class Population:
                 fix="Send the samples in several calls.",
             )
         arrivals = read_arrivals(news)
-        with self._uploading(), self._db.write() as connection:
+        with self.uploading(), self._db.write() as connection:
             self._ingest.require_alive(connection, dataset)
             set_id = set_row_id(connection, dataset.row_id, annotation_set)
             known, taken = find_known(connection, dataset, arrivals, set_id)
@@ -143,13 +143,13 @@ class Population:
 
         Another file of a type that it has is a ``Conflict`` (``file_exists``).
         """
-        with self._uploading():
+        with self.uploading():
             return self._db.together(self._attach(principal, sample_row_id, sample_id, staged))
 
     def attach_many(self, wanted: Sequence[tuple[Principal, int, str, Staged]]) -> list[bool | TintypeError]:
         """As ``attach``, of many in one transaction; what cannot be done is left out and told."""
         pieces = [self._attach(*each) for each in wanted]
-        with self._uploading():
+        with self.uploading():
             try:
                 with self._db.write() as connection:
                     return list(Attach.many(connection, pieces))

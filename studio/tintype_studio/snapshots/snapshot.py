@@ -141,20 +141,25 @@ def _files(connection: sa.Connection, ids: Sequence[int]) -> dict[int, list[Snap
     return found
 
 
-def insert_snapshot(connection: sa.Connection, principal: Principal, name: str, **values: Any) -> int:
-    """Add a row; returns its id."""
+def clean_snapshot_name(name: str) -> str:
+    """A name of one line as it is kept; ``InvalidInput`` for what cannot be one."""
     name = clean_text(name, "Snapshot name", max_length=MAX_NAME)
     if not name:
         raise InvalidInput(
             "The snapshot has no name.", code="invalid_name", fix="Use one short line of text."
         )
+    return name
+
+
+def insert_snapshot(connection: sa.Connection, principal: Principal, name: str, **values: Any) -> int:
+    """Add a row; returns its id."""
     return int(
         connection.execute(
             sa.insert(snapshots)
             .values(
                 uuid=clock.new_id(),
                 organization_id=principal.organization_id,
-                name=name,
+                name=clean_snapshot_name(name),
                 facts={},
                 created_by=principal.key_id,
                 created_at=clock.now(),

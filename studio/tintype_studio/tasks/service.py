@@ -18,6 +18,7 @@ from tintype_studio.names import clean_text, printable
 from tintype_studio.storage.session_tables import tasks
 from tintype_studio.tasks.charts import Charts
 from tintype_studio.tasks.task import (
+    AT_ONCE,
     HERE,
     OVER,
     PREFIX,
@@ -89,7 +90,7 @@ class Tasks:
         if name:
             query = query.where(sa.func.lower(tasks.c.name).contains(name.lower(), autoescape=True))
         if jobs_only:
-            query = query.where(tasks.c.manage_type == HERE)
+            query = query.where(sa.or_(tasks.c.manage_type == HERE, tasks.c.instance_type == AT_ONCE))
         if before is not None:
             query = query.where(tasks.c.id < self.get(principal, before).row_id)
         with self._db.read() as connection:
@@ -106,11 +107,18 @@ class Tasks:
         name: str,
         project_row_id: int | None = None,
         status: str = "created",
+        instance: str | None = None,
     ) -> Task:
-        """A task for work that is done elsewhere."""
+        """A task for work that is done elsewhere; ``instance`` names the machine."""
         with self._db.write() as connection:
             uuid = insert_told(
-                connection, principal, type=type, name=name, project_row_id=project_row_id, status=status
+                connection,
+                principal,
+                type=type,
+                name=name,
+                project_row_id=project_row_id,
+                status=status,
+                instance=instance,
             )
         return self.get(principal, uuid)
 
@@ -200,16 +208,19 @@ class Tasks:
         ``Conflict`` (``task_ended``) when it is over.
         """
         task = self.get(principal, ref)
-        if task.ended or (task.is_job and task.job_id is None):
-            raise Conflict(
-                f"The task is {task.status} already.",
-                code="task_ended",
-                fix="Nothing is left to stop; get_task shows what became of it.",
-            )
-        if task.job_id is not None:
+        if task.job_id is not None and not task.ended:
             self._studio.jobs.cancel(principal, task.job_id)
             return self.get(principal, ref)
-        return self.set_status(principal, ref, "cancelled")
+        with self._db.write() as connection:
+            task = self._locked(connection, principal, ref)
+            if task.ended or task.is_job:
+                raise Conflict(
+                    f"The task is {task.status} already.",
+                    code="task_ended",
+                    fix="Nothing is left to stop; get_task shows what became of it.",
+                )
+            _update(connection, task, status="cancelled", finished_at=clock.now())
+        return self.get(principal, ref)
 
     # --- Within -----------------------------------------------------------------------------------------
 
@@ -219,10 +230,7 @@ class Tasks:
 
     def _told(self, connection: sa.Connection, principal: Principal, ref: str) -> Task:
         """The task, locked; ``Conflict`` unless it is told from outside how it is doing."""
-        which = named_by(tasks, PREFIX, ref)
-        mine = tasks.c.organization_id == principal.organization_id
-        connection.execute(sa.select(tasks.c.id).where(which, mine).with_for_update())
-        task = _read(connection, principal, which, ref)
+        task = self._locked(connection, principal, ref)
         if task.is_job:
             raise Conflict(
                 "This task is a job of this server, which tells its status and stages itself.",
@@ -230,6 +238,13 @@ class Tasks:
                 fix="Watch it with get_task; cancel_job stops it.",
             )
         return task
+
+    @staticmethod
+    def _locked(connection: sa.Connection, principal: Principal, ref: str) -> Task:
+        which = named_by(tasks, PREFIX, ref)
+        mine = tasks.c.organization_id == principal.organization_id
+        connection.execute(sa.select(tasks.c.id).where(which, mine).with_for_update())
+        return _read(connection, principal, which, ref)
 
 
 def insert_told(
@@ -240,6 +255,7 @@ def insert_told(
     name: str,
     project_row_id: int | None,
     status: str = "created",
+    instance: str | None = None,
 ) -> str:
     """Add the row of a task that is done elsewhere, in the caller's transaction; returns its UUID."""
     now, uuid = clock.now(), clock.new_id()
@@ -258,6 +274,7 @@ def insert_told(
             type=type[:40],
             status=word,
             manage_type=USER,
+            instance_type=None if instance is None else clean_text(instance, "The instance", max_length=40),
             stages=[],
             created_by=principal.key_id,
             created_at=now,

@@ -18,6 +18,8 @@ HERE = "cloud"
 """Manager of what this server's workers do."""
 USER = "user"
 """Manager of what is done elsewhere."""
+AT_ONCE = "at-once"
+"""Instance of what an app had done before its caller was answered, so that it needed no job."""
 
 SAME_STATUS = (
     frozenset({"completed", "complete", "done", "succeeded"}),

@@ -126,7 +126,7 @@ def _rows_of(connection: sa.Connection, uuids: set[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for table in (samples, annotation_sets):
         rows = connection.execute(sa.select(table.c.uuid, table.c.id).where(table.c.uuid.in_(sorted(uuids))))
-        found |= dict(rows.tuples().all())
+        found |= dict(rows.all())
     return found
 
 

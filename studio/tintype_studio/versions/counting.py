@@ -103,9 +103,7 @@ def summary_now(
             .where(mine)
             .group_by(sample_files.c.type)
             .order_by(sample_files.c.type)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     sets = (
         connection.execute(

@@ -71,9 +71,7 @@ def put_documents_back(
     written = {sample for sample, _ in new}
     numbers = _numbers(connection, written)
     statuses = dict(
-        connection.execute(sa.select(samples.c.id, samples.c.status).where(samples.c.id.in_(written)))
-        .tuples()
-        .all()
+        connection.execute(sa.select(samples.c.id, samples.c.status).where(samples.c.id.in_(written))).all()
     )
     now = clock.now()
     connection.execute(

@@ -74,9 +74,7 @@ def _put_sets_back(
             sa.select(annotation_sets.c.uuid, annotation_sets.c.id).where(
                 annotation_sets.c.dataset_id == dataset_row_id, annotation_sets.c.uuid.in_(list(wanted))
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     heads.sets_lost = len(wanted) - len(rows)
     heads.set_ids = sorted(rows.values())

@@ -80,15 +80,26 @@ class AtVersion:
         total = 0
         for place in range(len(self._manifest.blocks)):
             columns = self._manifest.columns(place)
-            wanted = [
+            wanted = {
                 (row_id, uuid)
                 for row_id, uuid, group, files in zip(
                     columns["id"], columns["uuid"], columns["split"], columns["files"], strict=True
                 )
                 if (not groups or group in groups) and (not types or any(f[0] in types for f in files))
-            ]
-            total += len(self._there(wanted))
+            }
+            if wanted:
+                total += len(wanted & self._known(min(wanted)[0], max(wanted)[0]))
         return total
+
+    def _known(self, first: int, last: int) -> set[tuple[int, str]]:
+        """Samples with row ids in a range, in the recycle bin or not."""
+        with self._read() as connection:
+            rows = connection.execute(
+                sa.select(samples.c.id, samples.c.uuid).where(
+                    samples.c.dataset_id == self._dataset, samples.c.id.between(first, last)
+                )
+            )
+            return {(row_id, uuid) for row_id, uuid in rows}
 
     def page(
         self,

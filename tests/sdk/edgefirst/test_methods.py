@@ -37,7 +37,7 @@ def until(look, seconds=60):
         time.sleep(0.2)
 
 def ended(task, seconds=60):
-    until(lambda: client.task_info(task).status in ("completed", "failed", "cancelled"), seconds)
+    until(lambda: client.task_info(task).status in ("complete", "failed", "cancelled"), seconds)
     return client.task_info(task).status
 
 def fails(call, *args, **kwargs):

@@ -14,7 +14,7 @@ import pytest
 from support.edgefirst import PASSWORD, USERNAME, VERSIONS, EdgeFirstSdk, open_edgefirst, use_tool
 from support.edgefirst_examples import EXAMPLES
 from support.pictures import jpeg
-from support.ready_models import png
+from support.ready_models import png, scene
 from support.recordings import camera, gps, write
 from support.sdk import Server
 
@@ -39,7 +39,7 @@ client.populate_samples(dataset_id, annotation_set_id, [sample(number) for numbe
 return str(made.id), dataset_id, annotation_set_id
 """
 SESSIONS = """
-import time
+import os, time
 def until(look):
     end = time.monotonic() + 60
     while not look():
@@ -76,7 +76,7 @@ def until(look, seconds=60):
         time.sleep(0.2)
 
 def ended(task):
-    until(lambda: client.task_info(task).status in ("completed", "failed", "cancelled"))
+    until(lambda: client.task_info(task).status in ("complete", "failed", "cancelled"))
     return client.task_info(task).status
 
 def fails(call, *args, **kwargs):
@@ -86,9 +86,9 @@ def fails(call, *args, **kwargs):
         return str(error)
     raise AssertionError("it did not fail")
 
-mine = client
+logged_in = client
 def example():
-    client = mine
+    client = logged_in
 """
 
 
@@ -108,7 +108,7 @@ def seen(
     for number in range(3):
         (folder / f"m{number}.jpg").write_bytes(jpeg(64, 48, seed=number))
     (folder / "path" / "to").mkdir(parents=True)
-    (folder / "path" / "to" / "test.png").write_bytes(png(jpeg()))
+    (folder / "path" / "to" / "test.png").write_bytes(png(scene(64, 48)))
     (folder / "data.mcap").write_bytes(write([camera("/camera/image", 3), gps()]))
     (folder / "labels.txt").write_bytes(b"car")
     (folder / "best.pt").write_bytes(b"weights")

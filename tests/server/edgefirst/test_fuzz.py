@@ -253,7 +253,7 @@ OWN = {
 
 
 def test_ids_of_another_organization_do_not_exist(world: World) -> None:
-    """Every method that takes an id of something: asked from elsewhere, it is refused, and changes nothing."""
+    """Every method that takes an id of something refuses those that somebody elsewhere has."""
     wrong = []
     for name in sorted(set(METHODS) - ENDS - OWN):
         fitting = {key: values[0] for key, values in world.known.items() if key in names_of(name)}

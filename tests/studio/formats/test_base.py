@@ -41,7 +41,7 @@ def test_the_registry_names_every_format_and_imports_nothing_until_asked():
     script = (
         "import sys\n"
         "from tintype_studio.formats import WRITERS\n"
-        f"assert list(WRITERS) == {list(FORMATS)!r} and 'coco' in WRITERS\n"
+        f"assert list(WRITERS) == {[*FORMATS, 'edgefirst']!r} and 'coco' in WRITERS\n"
         "heavy = [m for m in sys.modules if m in {'numpy', 'orjson', 'pydantic'} or '.formats.' in m]\n"
         "assert not heavy, heavy\n"
         "assert WRITERS['coco'].format == 'coco'\n"
@@ -62,7 +62,7 @@ def test_an_unknown_format_lists_those_there_are():
         UnsupportedFormat, match="pictograph, coco, yolo, cvat, pascal_voc, labelme, csv"
     ) as caught:
         writer_for("tfrecord")
-    assert caught.value.details == {"formats": list(FORMATS)}
+    assert caught.value.details == {"formats": [*FORMATS, "edgefirst"]}
     assert "coco" in caught.value.fix
 
 

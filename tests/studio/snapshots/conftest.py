@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import jobs as support
 from support.jobs import turn
 
 from tintype_studio import clock
@@ -23,6 +24,11 @@ PIECE = 1 << 16
 
 Uploaded = Callable[..., Snapshot]
 Restored = Callable[..., Job]
+
+
+@pytest.fixture(autouse=True)
+def support_in_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(support.__file__).parents[1]))
 
 
 @pytest.fixture
@@ -86,6 +92,12 @@ def in_call(who: Principal) -> Principal:
     return replace(who, call_id=clock.new_id())
 
 
+def start(studio: Studio, who: Principal, kind: str, args: dict[str, Any]) -> Job:
+    """Start a job as the dispatcher does: in a call, in one transaction."""
+    with studio.database.unit_of_work():
+        return studio.jobs.start(in_call(who), kind, args)
+
+
 def restore_args(snapshot: Snapshot, dataset: str = "back", **more: Any) -> dict[str, Any]:
     return {
         "snapshot": snapshot.id,
@@ -105,8 +117,7 @@ def restored(studio: Studio, owner: Principal, pool: Pool) -> Restored:
     """Restores a snapshot, to the end of its job."""
 
     def run(snapshot: Snapshot, dataset: str = "back", **more: Any) -> Job:
-        who = in_call(owner)
-        job = studio.jobs.start(who, "restore_snapshot", restore_args(snapshot, dataset, **more))
+        job = start(studio, owner, "restore_snapshot", restore_args(snapshot, dataset, **more))
         turn(studio, job, pool)
         return studio.jobs.get(owner, job.id)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.trainable import CLASSES, Picture, box, export, order, png, polygon, squares
 
+from tintype_studio.annotations.masks import mask_of_array
 from tintype_studio.errors import InvalidInput, NotFound, Unavailable
 from tintype_studio.storage.blobs import Blobs
 from tintype_studio.vision.train import prepare as preparing
@@ -186,6 +187,22 @@ def test_holes_survive(tmp_path: Path) -> None:
     assert found[int(15 * scale), int(15 * scale)] == 2
     assert found[int(15 * scale), int(100 * scale)] == 1
     assert regions(target, 128, stride=4).shape == (32, 32)
+
+
+def test_masks_teach_what_their_outlines_do(tmp_path: Path) -> None:
+    from tintype_studio.vision.train.augment import rasterize
+
+    pixels = np.zeros((60, 120), dtype=bool)
+    pixels[10:50, 10:50] = True
+    pixels[20:40, 20:40] = False
+    mask = mask_of_array(pixels)
+    assert mask is not None
+    of_pixels = {"name": "blue", "type": "mask", "mask": mask.model_dump()}
+    rain = {"name": "red", "type": "tag"}
+    pictures = [blank(f"{k}.png", of_pixels, rain, box("red", 90, 5, 20, 20)) for k in range(6)]
+    data = prepare_data(order(tmp_path, export(tmp_path, pictures), "sm_pytorch", image_size=128))
+    assert rasterize(data.target(0), 128)[0].sum() == 42**2 - 22**2
+    assert any(note.startswith("6 points and lines (or tags)") for note in data.prepared.notes)
 
 
 def test_classes_of_images(tmp_path: Path) -> None:

@@ -6,12 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from support.trainable import order
 from support.training import fill
 
-from tintype_studio.annotations.geometry import Annotation, PolygonAnnotation
+from tintype_studio.annotations.geometry import (
+    Annotation,
+    MaskAnnotation,
+    PolygonAnnotation,
+    TagAnnotation,
+)
+from tintype_studio.annotations.masks import mask_of_array
 from tintype_studio.annotations.review import as_draft
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import Sample, Status, add_to_counters
@@ -22,7 +29,7 @@ from tintype_studio.storage.tables import samples
 from tintype_studio.studio import Studio
 from tintype_studio.training.plan import TrainRequest
 from tintype_studio.training.splits import candidates, choose
-from tintype_studio.vision.evaluate.annotations import can_be_measured, truth_of
+from tintype_studio.vision.evaluate.annotations import can_be_measured, outlined_classes, truth_of
 from tintype_studio.vision.tasks import Signature, Task
 from tintype_studio.vision.train.prepare import prepare_data
 from tintype_studio.vision.train.prepared import PreparedData
@@ -152,7 +159,27 @@ def test_only_a_complete_image_says_that_nothing_is_there() -> None:
     assert not can_be_measured(boxes, nothing, "/", complete=False)
     assert not can_be_measured(boxes, [as_draft(outline())], "/", complete=True)
     assert can_be_measured(boxes, [outline()], "/", complete=False)
+    rain: list[Annotation] = [TagAnnotation(id="t", name="badge")]
+    assert can_be_measured(boxes, rain, "/", complete=True)
+    assert not can_be_measured(boxes, rain, "/", complete=False)
     classes = Signature(Task.CLASSIFICATION, "classification", ("badge", "crate"), 96)
     assert not can_be_measured(classes, nothing, "/", complete=True)
     truth = truth_of(boxes, nothing, size=(48, 36), across=1, down=1, folder="/", outlined=())
     assert truth.boxes.shape == (0, 4)
+
+
+def test_a_mask_is_true_as_its_outline_is() -> None:
+    pixels = np.zeros((36, 48), dtype=bool)
+    pixels[4:14, 6:16] = True
+    mask = mask_of_array(pixels)
+    assert mask is not None
+    marked: list[Annotation] = [
+        MaskAnnotation(id="m", name="badge", mask=mask),
+        TagAnnotation(id="t", name="badge"),
+    ]
+    assert outlined_classes(marked) == {"badge"}
+    instances = Signature(Task.INSTANCES, "detectron2", ("badge",), 96)
+    truth = truth_of(instances, marked, size=(24, 18), across=2, down=2, folder="/", outlined={"badge"})
+    assert truth.boxes.tolist() == [[3, 2, 8, 7]]
+    assert truth.labels.tolist() == [0]
+    assert sorted(map(tuple, truth.polygons[0][0].tolist())) == [(3, 2), (3, 7), (8, 2), (8, 7)]

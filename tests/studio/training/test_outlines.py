@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from support.jobs import books
 from support.training import fill, start
 
-from tintype_studio.annotations.geometry import Annotation, BBoxAnnotation, BoundingBox, PolygonAnnotation
+from tintype_studio.annotations.geometry import (
+    Annotation,
+    BBoxAnnotation,
+    BoundingBox,
+    MaskAnnotation,
+    PolygonAnnotation,
+)
+from tintype_studio.annotations.masks import mask_of_array
 from tintype_studio.annotations.review import as_draft
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import Sample
@@ -66,6 +74,15 @@ def test_boxes_alone_are_refused(
 def test_one_polygon_is_enough(studio: Studio, owner: Principal, images: list[Sample], pipeline: str) -> None:
     save(studio, owner, images[-1], box("crate"), polygon())
     assert studio.training.plan(owner, replace(REQUEST, pipeline=pipeline)).images == 6
+
+
+def test_one_mask_is_enough(studio: Studio, owner: Principal, images: list[Sample]) -> None:
+    pixels = np.zeros((images[0].height, images[0].width), dtype=bool)
+    pixels[4:14, 4:16] = True
+    mask = mask_of_array(pixels)
+    assert mask is not None
+    save(studio, owner, images[0], box("crate"), MaskAnnotation(id="m", name="badge", mask=mask))
+    assert studio.training.plan(owner, REQUEST).images == 6
 
 
 def test_boxes_are_enough_for_detection_and_classification(

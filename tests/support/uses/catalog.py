@@ -87,6 +87,11 @@ def use_set_split(door: Any, world: Any) -> None:
     assert value == {"group": "train", "processed": 1, "changed": 1}
     assert world.make("list_groups", dataset_name=world.dataset)["ungrouped"] == 0
     assert door.call("set_split", {**arguments, "group": None}).value == {"processed": 1, "changed": 1}
+    asked = {"dataset_name": world.dataset, "group": "val", "query": "width >= 100 and not group is known"}
+    assert door.call("set_split", asked).value == {"group": "val", "processed": 1, "changed": 1}
+    with pytest.raises(Refused) as refused:
+        door.call("set_split", {**asked, "query": "width >="})
+    assert "fix" in refused.value.shape
 
 
 def use_split_dataset(door: Any, world: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from support.door_world import World
-from support.doors import Door
+from support.doors import Door, Refused
 
 
 def use_query_samples(door: Door, world: World) -> None:
@@ -20,5 +21,6 @@ def use_query_samples(door: Door, world: World) -> None:
     assert len(reply.pictures) == 1
     nothing = door.call("query_samples", {**asked, "query": "not label = sign"})
     assert nothing.value["samples"] == []
-    refused = door.refuse("query_samples", {**asked, "query": "lable = sign"})
-    assert refused["code"] == "invalid_query"
+    with pytest.raises(Refused) as refused:
+        door.call("query_samples", {**asked, "query": "lable = sign"})
+    assert refused.value.shape["code"] == "invalid_query"

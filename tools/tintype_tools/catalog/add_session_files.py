@@ -10,7 +10,7 @@ from tintype_studio.experiments.files import Incoming, Owner
 from tintype_studio.experiments.session import ValidationSession
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import FileShape, SessionId, TaskId, find_session
+from tintype_tools.session_shapes import FileShape, SessionId, TaskId, find_session, tried
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
 MAX_TEXT = 1024 * 1024
@@ -88,5 +88,6 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=True,
     effect=Effect.WRITE,
+    plan=tried("session_files.added", handle, count=None),
     handler=handle,
 )

@@ -28,8 +28,18 @@ class CompleteSnapshotArgs(Args):
     ] = None
 
 
+def _require_path(args: CompleteSnapshotArgs) -> None:
+    if args.etags is not None and args.path is None:
+        raise InvalidInput(
+            "etags are those of one file.",
+            code="invalid_selection",
+            fix="Send path with them, or leave them out.",
+        )
+
+
 def plan(args: CompleteSnapshotArgs, call: Call) -> Plan:
     """The snapshot that would be there."""
+    _require_path(args)
     snapshot = call.studio.snapshots.get(call.principal, args.snapshot)
     made = int(args.path is None and snapshot.status is SnapshotStatus.PENDING)
     if made:
@@ -40,18 +50,13 @@ def plan(args: CompleteSnapshotArgs, call: Call) -> Plan:
 
 def handle(args: CompleteSnapshotArgs, call: Call) -> SnapshotShape:
     """Join one file, or what is left and make the snapshot available."""
+    _require_path(args)
     snapshots, principal = call.studio.snapshots, call.principal
     receiving = snapshots.receiving
     if args.path is not None:
         etags = None if args.etags is None else {n: each for n, each in enumerate(args.etags, 1) if each}
         receiving.join(principal, args.snapshot, args.path, etags, check=call.check)
         return SnapshotShape.of(snapshots.get(principal, args.snapshot))
-    if args.etags is not None:
-        raise InvalidInput(
-            "etags are those of one file.",
-            code="invalid_selection",
-            fix="Send path with them, or leave them out.",
-        )
     snapshot = snapshots.get(principal, args.snapshot)
     if snapshot.status is SnapshotStatus.PENDING:
         receiving.require_parts(snapshot)

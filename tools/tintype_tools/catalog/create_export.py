@@ -24,7 +24,7 @@ class CreateExportArgs(Args):
     dataset_name: DatasetName
     name: Annotated[str, Field(description="Name of the export, unique in the dataset; a date helps.")]
     format: Annotated[
-        Literal["pictograph", "coco", "yolo", "pascal_voc", "cvat", "labelme", "csv"],
+        Literal["pictograph", "coco", "yolo", "pascal_voc", "cvat", "labelme", "csv", "edgefirst"],
         Field(description="pictograph is lossless; coco and yolo are the usual training formats."),
     ] = "pictograph"
     include_images: Annotated[bool, Field(description="Put the image files into the ZIP.")] = True

@@ -12,7 +12,7 @@ from tintype_studio.identity.roles import Role
 from tintype_studio.jobs.job import Job
 from tintype_studio.snapshots.paths import clean_paths
 from tintype_studio.snapshots.receiving import MAX_FILE_BYTES, MAX_FILES
-from tintype_studio.snapshots.snapshot import MAX_NAME
+from tintype_studio.snapshots.snapshot import MAX_NAME, clean_snapshot_name
 from tintype_tools.call import Affected, Call, Output, Plan
 from tintype_tools.job_shapes import DEFAULT_WAIT, WaitSeconds
 from tintype_tools.snapshot_shapes import SnapshotShape, local_snapshot_files
@@ -65,6 +65,7 @@ def plan(args: CreateSnapshotArgs, call: Call) -> Plan:
     """The snapshot that would be made."""
     _require_one_source(args)
     if args.uploads is not None:
+        clean_snapshot_name(args.name)
         clean_paths(file.path for file in args.uploads)
         detail = {"size": sum(file.size for file in args.uploads)}
     else:

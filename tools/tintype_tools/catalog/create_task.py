@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import ProjectName, TaskShape, project_row
+from tintype_tools.session_shapes import ProjectName, TaskShape, project_row, tried
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
 
@@ -21,6 +21,7 @@ class CreateTaskArgs(Args):
     ]
     project: ProjectName | None = None
     status: Annotated[str, Field(description="Where it stands.", max_length=40)] = "created"
+    instance: Annotated[str | None, Field(description="Machine that does it.", max_length=40)] = None
 
 
 def handle(args: CreateTaskArgs, call: Call) -> TaskShape:
@@ -31,6 +32,7 @@ def handle(args: CreateTaskArgs, call: Call) -> TaskShape:
         name=args.name,
         project_row_id=project_row(call, args.project),
         status=args.status,
+        instance=args.instance,
     )
     return TaskShape.of(made)
 
@@ -50,5 +52,6 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
+    plan=tried("task.created", handle),
     handler=handle,
 )

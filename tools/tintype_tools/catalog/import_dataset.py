@@ -26,7 +26,9 @@ class ImportDatasetArgs(Args):
     dataset_name: DatasetName
     path: Annotated[str, Field(description="Local folder or .zip file; the server's machine reads it.")]
     format: Annotated[
-        Literal["auto", "pictograph", "coco", "yolo", "cvat", "pascal_voc", "labelme", "csv", "darwin"],
+        Literal[
+            "auto", "pictograph", "coco", "yolo", "cvat", "pascal_voc", "labelme", "csv", "darwin", "edgefirst"
+        ],
         Field(description="auto tells it from the files; darwin is V7's JSON."),
     ] = "auto"
     create_if_missing: Annotated[bool, Field(description="Make the dataset when it does not exist.")] = True

@@ -102,6 +102,5 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=False,
     effect=Effect.WRITE,
-    bulk=True,
     handler=handle,
 )

@@ -10,7 +10,7 @@ from tintype_studio.errors import InvalidInput
 from tintype_studio.experiments.session import ValidationSession
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import Parameters, SessionId, SessionShape, find_session
+from tintype_tools.session_shapes import Parameters, SessionId, SessionShape, find_session, tried
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
 
@@ -71,5 +71,6 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=True,
     effect=Effect.WRITE,
+    plan=tried("session.updated", handle),
     handler=handle,
 )

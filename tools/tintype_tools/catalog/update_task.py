@@ -9,7 +9,7 @@ from pydantic import Field
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import TaskId, TaskShape
+from tintype_tools.session_shapes import TaskId, TaskShape, tried
 from tintype_tools.spec import Args, Category, Effect, ToolSpec
 
 
@@ -101,5 +101,6 @@ TOOL = ToolSpec(
     required_role=Role.MEMBER,
     idempotent=True,
     effect=Effect.WRITE,
+    plan=tried("task.updated", handle),
     handler=handle,
 )

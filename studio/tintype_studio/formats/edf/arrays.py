@@ -167,9 +167,8 @@ def rings_of(array: Array) -> Rings:
 
     rings = list_flatten(array)
     values = list_flatten(rings)
-    return Rings(
-        list_offsets(array).to_numpy(), list_offsets(rings).to_numpy(), values_of(values, float("nan"))
-    )
+    numbers: Any = values_of(values, float("nan"))
+    return Rings(list_offsets(array).to_numpy(), list_offsets(rings).to_numpy(), numbers)
 
 
 class _Array(ctypes.Structure):

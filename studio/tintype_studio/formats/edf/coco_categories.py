@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tintype_studio.formats.edf.arrays import present, values_of
@@ -40,7 +41,7 @@ class Categories:
             return np.empty(0, dtype=np.int64)
         chosen = Array.from_numpy(rows.astype(np.uint64))
         taken = label.take(chosen)
-        names = dictionary_dictionary(taken).to_pylist()
+        names: list[str] = list(dictionary_dictionary(taken).to_pylist())
         codes = dictionary_indices(taken).to_numpy().astype(np.int64)
         told = self._indices(rows)
         # A label and an index make a pair; there are as many as categories, whatever the count of rows.
@@ -82,7 +83,7 @@ class Categories:
             self._names[known] = name
         return known
 
-    def _note_frequencies(self, rows: Rows, codes: Rows, names: list[str]) -> None:
+    def _note_frequencies(self, rows: Rows, codes: Rows, names: Sequence[str]) -> None:
         import numpy as np
 
         if "category_frequency" not in self._table:
@@ -110,8 +111,8 @@ class Categories:
 
 
 def ids_of(table: EdfTable, rows: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """An id for each row: its ``object_id`` where that is a number that no row before it has. And which rows of
-    the table have another ``object_id`` than that.
+    """An id for each row: its ``object_id`` where that is a number that no row before it has. And which
+    rows of the table have another ``object_id`` than that.
     """
     import numpy as np
     from arro3.core import Array, DataType, RecordBatch

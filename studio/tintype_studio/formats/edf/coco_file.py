@@ -1,9 +1,10 @@
 """A COCO file as columns, without one object per number.
 
-A file is mostly numbers of outlines. Parsed as a whole, each becomes an object that waits in memory for its turn,
-which takes most of the time; so the list of annotations is cut where one ends and the next begins, parsed piece by
-piece and turned into arrays while it is in the processor's cache. A piece that is no list of objects, a cut inside
-of a text above all, is not valid JSON; the file is parsed as a whole then.
+A file is mostly numbers of outlines. Parsed as a whole, each becomes an object that waits in memory for
+its turn, which takes most of the time; so the list of annotations is cut where one ends and the next
+begins, parsed piece by piece and turned into arrays while it is in the processor's cache. A piece that is
+no list of objects, after a cut inside of a text above all, is not valid JSON; the file is parsed as a
+whole then.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ _END = re.compile(rb"\}\s*\]")
 
 @dataclass(slots=True)
 class CocoColumns:
-    """The annotations of a file. Outlines of all rows one after the other: ``rings`` has the count of rings of each
-    row, ``lengths`` that of numbers of each ring, ``values`` the numbers (x, y, x, y, …; pixels).
+    """The annotations of a file. Outlines of all rows stand one after the other: ``rings`` has the count
+    of rings of each row, ``lengths`` that of numbers of each ring, ``values`` the numbers (x, y, x, y, …;
+    pixels).
 
-    ``boxes`` is ``(n, 4)`` and NaN where a box is missing. ``masks`` has run-length codes by row, ``bare`` the
-    rows that tell no outline, not even an empty one, ``further`` the
-    members that have no column, and outlines that are none.
+    ``boxes`` is ``(n, 4)`` and NaN where a box is missing. ``masks`` has run-length codes by row, ``bare``
+    the rows that tell no outline, not even an empty one, ``further`` the members that have no column, and
+    outlines that are none.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -165,7 +167,7 @@ def _take(columns: CocoColumns, entries: Sequence[dict[str, Any]], path: str) ->
     import numpy as np
 
     first = len(columns.ids)
-    outlines = [entry.get("segmentation") for entry in entries]
+    outlines: list[Any] = [entry.get("segmentation") for entry in entries]
     if set(map(type, outlines)) != {list}:
         _set_apart(columns, entries, outlines, first, path)
     rings = list(chain.from_iterable(outlines))

@@ -68,7 +68,7 @@ class Images:
         self.first = np.cumsum([0, *(len(file.images) for file, _ in files)]).tolist()
         self.places: list[dict[int, int]] = []
         for (file, _), first in zip(files, self.first, strict=False):
-            ids = [entry.get("id") for entry in file.images]
+            ids: list[Any] = [entry.get("id") for entry in file.images]
             whole_numbers(ids, "an image id", file.path)
             places = {id: first + number for number, id in enumerate(ids)}
             if len(places) < len(ids):
@@ -84,7 +84,7 @@ class Images:
         self.told = self._told()
 
     def _told(self) -> list[str]:
-        """The JSON of ``x_image``: the entry as it is, without what has columns; and its place in the list."""
+        """The JSON of ``x_image``: the entry as it is, less what has columns; and its place in the list."""
         found = []
         for at, entry in enumerate(self.entries):
             rest = {k: v for k, v in entry.items() if k not in _PLAIN}
@@ -93,7 +93,7 @@ class Images:
 
 
 def names_of(file_names: Sequence[str], entries: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """A name for each image: as little of its path as tells it from the others; the sequence's for a frame."""
+    """A name for each image: as little of its path as tells it from others; the sequence's for a frame."""
     stems = [_stem(name.rpartition("/")[2]) for name in file_names]
     frames = [
         isinstance(entry.get("sequence_name"), str) and _frame(entry) is not None for entry in entries

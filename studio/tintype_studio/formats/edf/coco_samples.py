@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class Samples:
-    """The samples of some groups (none named: all). A sample is a name and a frame; ``rows`` are theirs, ``owner``
-    tells the number of each row's sample and ``sizes`` its width and height (0 where unknown).
+    """The samples of some groups (none named: all). A sample is a name and a frame; ``rows`` are theirs,
+    ``owner`` tells the number of each row's sample and ``sizes`` its width and height (0 where unknown).
     """
 
     def __init__(self, table: EdfTable, groups: Sequence[str], files: Files | None) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Shapes:
     """The shapes of some rows in pixels. ``sizes``: width and height of each row's picture; ``masks``: PNGs.
 
-    With ``holes``, rings inside of others are holes, which COCO's rings cannot have: those rows get run lengths.
+    With ``holes``, rings inside of others are holes, which COCO's rings cannot have: those rows get run
+    lengths.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Shapes:
         return [*low, high[0] - low[0], high[1] - low[1]]
 
     def areas(self) -> list[float | None]:
-        """The area of each row's mask, else of its outline: even-odd with holes, else of all rings together."""
+        """The area of each row's mask, else of its outline: even-odd with holes, else of all its rings."""
         import numpy as np
 
         x, y = self._points[:, 0], self._points[:, 1]

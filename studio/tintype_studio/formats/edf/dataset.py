@@ -1,7 +1,7 @@
 """A dataset in EdgeFirst's format: a table and the files of its samples, wherever they lie.
 
-Read are a folder or ZIP with ``<name>.arrow`` (or ``.parquet``) at any depth, and beside it the files, or a ZIP of
-them.
+Read are a folder or ZIP with ``<name>.arrow`` (or ``.parquet``) at any depth, and beside it the files, or
+a ZIP of them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tintype_studio.errors import UnsupportedFormat
+from tintype_studio.formats.edf.claims import MAX_BYTES
 from tintype_studio.formats.edf.coco_samples import grouped
 from tintype_studio.formats.edf.layout import FileIndex
 from tintype_studio.formats.edf.rows import UNLABELED, EdfRow, SampleFacts, facts_of_rows
-from tintype_studio.formats.edf.claims import MAX_BYTES
 from tintype_studio.formats.edf.table import EdfTable, read_table
 from tintype_studio.formats.reading.converted import label_of
 from tintype_studio.formats.reading.source import too_large

@@ -1,6 +1,6 @@
 """Rows as annotations, in the form in which they are kept.
 
-What leads is the first there is of outline, line, point, mask, box, 3-D box; a row with only a label is a tag.
+What leads is the first of outline, line, point, mask, box and 3-D box; a row with only a label is a tag.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _bounds(
     document: Document, kind: str, rings: list[list[float]], box: Any, mask: Mask | None
 ) -> tuple[float, float, float, float] | None:
     if box is not None:
-        return tuple(box)  # type: ignore[return-value]
+        return tuple(box)
     if kind == "polygon":
         xs, ys = [x for ring in rings for x in ring[::2]], [y for ring in rings for y in ring[1::2]]
         left, top = min(xs), min(ys)
@@ -271,7 +271,8 @@ class _Places:
         row = self._rows[number]
         if row.box2d is None:
             return None
-        x, y, w, h = found = self._boxes[number].tolist()
+        found: list[float] = self._boxes[number].tolist()
+        w, h = found[2:]
         if w < 0 or h < 0:
             raise invalid(f"{_shown(row)}: the box has a negative size.")
         if w == 0 or h == 0:

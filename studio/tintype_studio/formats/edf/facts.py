@@ -1,7 +1,7 @@
-"""What documents hold beyond the columns, as the JSON of ``x_annotation``, and attributes that have columns.
+"""What documents hold beyond the columns, as the JSON of ``x_annotation``; attributes that have columns.
 
-Every fact that stands in the JSON and in a column is believed only as long as both agree: what somebody changed
-in the columns counts.
+Every fact that stands in the JSON and in a column is believed only as long as both agree: what somebody
+changed in the columns counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def entries_of(row: EdfRow, leading: str) -> list[dict[str, Any]]:
     """The attributes that the columns of a row say."""
     found: list[dict[str, Any]] = []
     if row.ignore or row.iscrowd:
-        # Of the two, files of 2026.10 have ``iscrowd`` only as a mirror; one that says no to it means no crowd.
+        # In 2026.10 ``iscrowd`` only mirrors ``ignore``; where it says no, no crowd is meant.
         found.append({"ignore": True} if row.iscrowd is False else {"iscrowd": True})
     if row.exclude:
         found.append({"exclude": True})
@@ -64,7 +64,7 @@ def put_entries(row: EdfRow, attributes: Iterable[Any], leading: str) -> None:
         row.category_frequency = value
     for name in SCORES:
         value = said.get(name)
-        if name != SCORE_OF.get(leading) and type(value) in {int, float} and 0 <= value <= 1:
+        if name != SCORE_OF.get(leading) and isinstance(value, int | float) and 0 <= value <= 1:
             setattr(row, name, single(value))
     timing = said.get("timing")
     if isinstance(timing, dict) and timing and all(_is_timing(*member) for member in timing.items()):

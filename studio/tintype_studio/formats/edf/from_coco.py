@@ -68,11 +68,12 @@ def coco_to_arrow(
     group: str | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> ConvertedCoco:
-    """Write the table of a COCO file, or of a folder or ZIP with such files, to ``output``: Arrow IPC, or Parquet
-    if its name ends so.
+    """Write the table of a COCO file, or of a folder or ZIP with such files, to ``output``.
 
-    ``group`` is that of all samples; without it, the file's name tells (``instances_train2017.json``). Without
-    ``include_masks``, outlines and masks are left out. ``check`` may raise to stop the work.
+    It is Arrow IPC, or Parquet if the name ends so.
+
+    ``group`` is that of all samples; without it, the file's name tells (``instances_train2017.json``).
+    Without ``include_masks``, outlines and masks are left out. ``check`` may raise to stop the work.
 
     Raises:
         InvalidInput: a file is damaged, or an entry refers to what is not there (``broken_file``).
@@ -99,7 +100,7 @@ def _read(source: Path) -> Any:
             raise UnsupportedFormat(
                 "There is no COCO file with instances here.",
                 code="format_not_found",
-                fix="Name a COCO .json file, or a folder or ZIP that holds one (annotations/instances_*.json).",
+                fix="Name a COCO .json file, or a folder or ZIP with annotations/instances_*.json.",
             )
         for path in paths:
             yield path, opened.read(path, MAX_JSON_BYTES)
@@ -259,8 +260,8 @@ class _Rows:
         if any(area is not None for area in areas):
             found["x_area"] = _column("x_area", [*areas, *blank], self._files[0].path)
         if self._categories.frequencies:
-            told = [self._categories.frequencies.get(id) for id in labels]
-            found["category_frequency"] = of_list(COLUMNS["category_frequency"], [*told, *blank])
+            rarity = [self._categories.frequencies.get(id) for id in labels]
+            found["category_frequency"] = of_list(COLUMNS["category_frequency"], [*rarity, *blank])
         return found | self._further()
 
     def _labels(self, file: CocoFile) -> list[int]:
@@ -288,12 +289,12 @@ class _Rows:
             if any(value is not None for value in values):
                 found[name] = _column(name, values, self._files[0].path)
         if any(self._said.values()):
-            said: list[str | None] = [None] * count
+            texts: list[str | None] = [None] * count
             for row, told in self._said.items():
                 ours = told.pop("x_annotation", None)
                 whole = {**(ours if isinstance(ours, dict) else {}), **({"coco": told} if told else {})}
-                said[row] = orjson.dumps(whole).decode() if whole else None
-            found["x_annotation"] = Array(said, DataType.utf8())
+                texts[row] = orjson.dumps(whole).decode() if whole else None
+            found["x_annotation"] = Array(texts, DataType.utf8())
         return found
 
     def _geometry(self) -> tuple[dict[str, Array], int]:
@@ -397,7 +398,7 @@ def _mask(told: dict[str, Any], size: list[int], file: CocoFile, row: int) -> Ma
     if told.get("size") != size or not isinstance(counts, str | list):
         raise broken(
             file.path,
-            f"annotation {_shown(file.columns.ids[row])}: its mask has not the size of its image, or no counts",
+            f"annotation {_shown(file.columns.ids[row])}: its mask has no counts, or not its image's size",
         )
     try:
         return mask_of_counts(counts, size[0], size[1])

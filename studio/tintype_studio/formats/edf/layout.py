@@ -1,8 +1,8 @@
 """Which file belongs to which sample.
 
-Files of a frame are ``<sequence>/<sequence>_<frame>.<type>.<ext>`` or, flat, ``<sequence>_<frame>…``; those of a
-sample that is no frame ``<name>.<type>.<ext>``. They lie beside the table: in a folder of its name or in
-``dataset``, or in a ZIP so named.
+Files of a frame are ``<sequence>/<sequence>_<frame>.<type>.<ext>`` or, flat, ``<sequence>_<frame>…``;
+those of a sample that is no frame ``<name>.<type>.<ext>``. They lie beside the table: in a folder of its
+name or in ``dataset``, or in a ZIP so named.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SUFFIXES = sorted(
 
 
 def split_name(filename: str) -> tuple[str, str] | None:
-    """``(stem, type)`` of a file's name: ``a_001.camera.jpeg`` is ``a_001`` and ``image``; None if it is neither a
-    picture nor a sensor's file.
+    """``(stem, type)`` of a file's name: ``a_001.camera.jpeg`` is ``a_001`` and ``image``; None if it is
+    neither a picture nor a sensor's file.
     """
     lowered = filename.lower()
     for suffix, kind in _SUFFIXES:

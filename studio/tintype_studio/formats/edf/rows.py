@@ -1,8 +1,8 @@
 """Rows of the table as objects, and documents as rows.
 
-A row is one annotation of a sample with everything that is said of the sample; a sample without annotations has
-one row without a label and a place. Coordinates of a row are shares of the picture in float32; documents have
-pixels (``shares``).
+A row is one annotation of a sample with everything that is said of the sample; a sample without annotations
+has one row without a label and a place. Coordinates of a row are shares of the picture in float32; documents
+have pixels (``shares``).
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ UNLABELED = "unlabeled"
 
 @dataclass(slots=True)
 class EdfRow:
-    """One row; None is what is not said. ``polygon``: rings ``x, y, x, y, …``; ``mask``: a PNG; ``box2d``: centre,
-    width, height; all shares of the picture. ``box3d``: centre, width, height, length in metres. ``location``:
-    latitude and longitude; ``pose``: roll, pitch, yaw in degrees, whatever the order of the file.
+    """One row; None is what is not said.
+
+    ``polygon``: rings ``x, y, x, y, …``; ``mask``: a PNG; ``box2d``: centre, width, height; all shares of
+    the picture. ``box3d``: centre, width, height, length in metres. ``location``: latitude and longitude;
+    ``pose``: roll, pitch, yaw in degrees, whatever the order of the file.
     """
 
     name: str
@@ -74,8 +76,10 @@ FIELDS = tuple(field.name for field in fields(EdfRow))
 
 @dataclass(frozen=True, slots=True)
 class SampleFacts:
-    """What the rows of one sample say of it. ``size``: width and height in pixels, None where unknown; ``more`` is
-    what the format has no place for, kept as JSON in the first row.
+    """What the rows of one sample say of it.
+
+    ``size``: width and height in pixels, None where unknown; ``more`` is what the format has no place for,
+    kept as JSON in the first row.
     """
 
     name: str
@@ -92,8 +96,9 @@ class SampleFacts:
 
 
 def rows_of(sample: SampleFacts, documents: Sequence[Document], labels: Mapping[str, int]) -> list[EdfRow]:
-    """The rows of a sample, at least one, of its annotations as they are kept; ``labels`` are classes and their
-    indices.
+    """The rows of a sample, at least one, of its annotations as they are kept.
+
+    ``labels`` are classes and their indices.
     """
     from tintype_studio.formats.edf.facts import as_json
 

@@ -1,17 +1,17 @@
 """The columns of EdgeFirst's table, its versions, and what a file says of itself.
 
-Read are 2025.01 and 2025.10 (which do not say their version), 2026.04, 2026.10 and later ones as far as they have
-these columns; 2026.10 is written. Boxes and outlines are shares of the picture (0 to 1), float32.
+Read are 2025.01 and 2025.10 (which do not say their version), 2026.04, 2026.10, and later ones as far as they
+have these columns; 2026.10 is written. Boxes and outlines are shares of the picture (0 to 1), float32.
 
 =========  =============================================================================================
 2025.01    ``mask`` is a list of float32: rings ``x, y, x, y, …`` with NaN between them
 2025.10    ``size``, ``location``, ``pose``, ``degradation``
 2026.04    ``polygon`` (list of rings); ``mask`` is a PNG; scores, ``iscrowd``, LVIS columns
-2026.10    ``ignore`` (``iscrowd`` says the same), ``exclude``, ``truncation``, ``occlusion``; the order of ``pose``
+2026.10    ``ignore`` (``iscrowd`` mirrors it), ``exclude``, ``truncation``, ``occlusion``; order of ``pose``
 =========  =============================================================================================
 
-Columns whose names begin with ``x_`` are ours. They hold what the format has no place for; other readers skip
-them.
+Columns whose names begin with ``x_`` are ours. They hold what the format has no place for; other readers
+skip them.
 """
 
 from __future__ import annotations
@@ -181,23 +181,22 @@ def arrow_type(column: Column, *, legacy_mask: bool = False) -> DataType:
     def of(child: DataType) -> Field:
         return Field("item", child, nullable=True)
 
+    plain = {
+        "text": DataType.utf8,
+        "u32": DataType.uint32,
+        "u64": DataType.uint64,
+        "f32": DataType.float32,
+        "f64": DataType.float64,
+        "bool": DataType.bool,
+        "png": DataType.large_binary,
+    }
+    if legacy_mask:
+        return DataType.large_list(of(DataType.float32()))
+    if column.kind in plain:
+        return plain[column.kind]()
     match column.kind:
-        case "text":
-            return DataType.utf8()
         case "category":
             return DataType.dictionary(DataType.uint32(), DataType.utf8())
-        case "u32":
-            return DataType.uint32()
-        case "u64":
-            return DataType.uint64()
-        case "f32":
-            return DataType.float32()
-        case "f64":
-            return DataType.float64()
-        case "bool":
-            return DataType.bool()
-        case "png":
-            return DataType.large_list(of(DataType.float32())) if legacy_mask else DataType.large_binary()
         case "rings":
             return DataType.large_list(of(DataType.large_list(of(DataType.float32()))))
         case "numbers":
@@ -206,5 +205,4 @@ def arrow_type(column: Column, *, legacy_mask: bool = False) -> DataType:
             return DataType.list(of(DataType.uint32()), column.length)
         case "indices":
             return DataType.large_list(of(DataType.uint32()))
-        case "timing":
-            return DataType.struct([Field(name, DataType.int64(), nullable=True) for name in TIMINGS])
+    return DataType.struct([Field(name, DataType.int64(), nullable=True) for name in TIMINGS])

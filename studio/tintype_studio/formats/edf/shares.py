@@ -1,8 +1,8 @@
 """Pixels and shares of a picture.
 
-A file holds float32 shares. Many numbers of pixels are one share: 123.45 of 640 comes back as 123.4499969. Files
-of annotations are mostly written with two decimals, so the number with few decimals that has this very share is
-taken for what was meant. Whatever is chosen, its share is the one in the file.
+A file holds float32 shares. Many numbers of pixels are one share: 123.45 of 640 comes back as 123.4499969.
+Files of annotations are mostly written with two decimals, so the number with few decimals that has this very
+share is taken for what was meant. Whatever is chosen, its share is the one in the file.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def pixels(shares: Shares, extents: Any) -> Pixels:
 
 
 def box_shares(boxes: Pixels, sizes: Any) -> Shares:
-    """Centre, width and height as shares, of ``(n, 4)`` boxes x, y, w, h; ``sizes``: width and height each."""
+    """Centre, width and height as shares, of ``(n, 4)`` boxes x, y, w, h; ``sizes`` ``(n, 2)``."""
     import numpy as np
 
     found = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
@@ -78,7 +78,7 @@ def boxes(centred: Shares, sizes: Any) -> Pixels:
 
 
 def shortest(value: float) -> float:
-    """The number with the fewest decimals (at most eight) that is this float32: 0.9 for 0.8999999761581421."""
+    """The number of the fewest decimals (up to eight) that is this float32: 0.9 for 0.8999999761581421."""
     packed = struct.pack("<f", value)
     for decimals in range(1, 9):
         rounded = round(value, decimals)

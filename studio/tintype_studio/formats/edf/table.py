@@ -1,12 +1,13 @@
 """Reading and writing the table: Arrow IPC, or Parquet by the file's name.
 
-Whatever a file holds is checked before it is used: what it claims (``claims``), the types of the columns that are
-known, lengths of boxes and sizes. Columns of the type that we write are taken as they are; narrower or wider ones
-of the same sense are cast, where no value is lost. Other columns are skipped.
+Whatever a file holds is checked before it is used: what it claims (``claims``), the types of the columns
+that are known, lengths of boxes and sizes. Columns of the type that we write are taken as they are;
+narrower or wider ones of the same sense are cast, where no value is lost. Other columns are skipped.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,8 +77,8 @@ def read_table(file: Stored, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_B
     """The table of an Arrow IPC or Parquet file, whole.
 
     Raises:
-        InvalidInput: it is neither, is damaged or cut off (``broken_file``), has no column ``name``, or one that
-            is known has another type or values that cannot be (``wrong_column``).
+        InvalidInput: it is neither, is damaged or cut off (``broken_file``), has no column ``name``, or one
+            that is known has another type or values that cannot be (``wrong_column``).
         TooLarge: more rows or bytes than are taken.
     """
     if isinstance(file, Path):
@@ -258,14 +259,14 @@ def _check_rings(rings: Rings) -> None:
 
 def _rings_of_legacy(array: Array) -> Array:
     """Outlines of 2025: one list of numbers, rings parted by NaN."""
-    rows = []
+    rows: list[list[list[float]] | None] = []
     for told in array.to_pylist():
         if told is None:
             rows.append(None)
             continue
         rings: list[list[float]] = [[]]
         for number in told:
-            if number is None or number != number:
+            if number is None or math.isnan(number):
                 rings.append([])
             else:
                 rings[-1].append(number)

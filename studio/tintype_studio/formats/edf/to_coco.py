@@ -1,9 +1,9 @@
 """The table to COCO.
 
-What came from a COCO file comes out as it was (``from_coco``). Else an image is a sample and its frame; its file's
-name is the one that the table tells, or that of a file beside it, or its name. Ids are those of ``object_id`` where
-these are numbers and no two are the same. An area is what the table tells, else that of the outline, the mask or the
-box. Masks are written as compressed run lengths.
+What came from a COCO file comes out as it was (``from_coco``). Else an image is a sample and its frame;
+its file's name is the one that the table tells, or that of a file beside it, or its name. Ids are those of
+``object_id`` where these are numbers and no two are the same. An area is what the table tells, else that
+of the outline, the mask or the box. Masks are written as compressed run lengths.
 
 A row without a label is left out, as a COCO annotation needs a category.
 """
@@ -31,7 +31,6 @@ from tintype_studio.formats.reading.converted import MAX_COORDINATE
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from arro3.core import Array
 
     from tintype_studio.formats.edf.layout import Files
 
@@ -252,7 +251,8 @@ class _Writer:
     def _boxes(self, rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         import numpy as np
 
-        shares, known = self._box_shares[rows], self._boxed[rows]
+        known = self._boxed[rows]
+        shares: Any = self._box_shares[rows]
         if not sizes[known].all():
             raise wrong("size", "a sample with a box has no width and height, which pixels need")
         if not bool((np.abs(shares[known]) <= MAX_COORDINATE).all()):

@@ -1,8 +1,8 @@
 """Writing a table of any number of samples, and the names of their files.
 
-Rows are set aside in a temporary file, some thousand at a time, so memory is flat; which columns are needed is known
-at the end. Then they are read back batch by batch. The lists of labels and groups are the same in every batch, as
-an Arrow file has one of each.
+Rows are set aside in a temporary file, some thousand at a time, so memory is flat; which columns are
+needed is known at the end. Then they are read back batch by batch. The lists of labels and groups are the
+same in every batch, as an Arrow file has one of each.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tintype_studio.formats.base import folder_segments
 from tintype_studio.formats.edf.from_coco import EVEN_ODD, RINGS
+from tintype_studio.formats.edf.layout import split_name
 from tintype_studio.formats.edf.rows import FIELDS, Document, EdfRow, SampleFacts, rows_of
 from tintype_studio.formats.edf.schema import COLUMNS, arrow_type, metadata_of
 from tintype_studio.formats.edf.table import arrays_of, write_table
@@ -66,7 +67,7 @@ class TableSpool:
 
         if not self._waiting:
             return
-        arrays = arrays_of(self._waiting)
+        arrays: dict[str, Any] = arrays_of(self._waiting)
         for name, known in self._names.items():
             for row in self._waiting:
                 if (value := getattr(row, name)) is not None:
@@ -141,8 +142,8 @@ class Naming:
             safe = segment(sequence)
             return sequence, frame, f"{safe}/{safe}_{frame:03}"
         folders = [segment(part) for part in folder_segments(folder)]
-        stem, dot, _ = filename.rpartition(".")
-        stem = (stem if dot and stem else filename).removesuffix(".camera")
+        known = split_name(filename)
+        stem = known[0] if known is not None else filename
         for choice in (stem, "/".join((*folders, stem)), "/".join((*folders, filename))):
             if self._take(choice):
                 name = choice

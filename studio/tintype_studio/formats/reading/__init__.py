@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tintype_studio.formats.reading.base import Reader
     from tintype_studio.formats.reading.source import Source
 
-FORMATS = ("pictograph", "coco", "yolo", "cvat", "pascal_voc", "labelme", "csv", "darwin")
+FORMATS = ("pictograph", "coco", "yolo", "cvat", "pascal_voc", "labelme", "csv", "darwin", "edgefirst")
 AUTO = "auto"
 
 

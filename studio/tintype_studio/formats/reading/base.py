@@ -24,6 +24,8 @@ from tintype_studio.names import printable
 
 if TYPE_CHECKING:
     from tintype_studio.formats.reading.source import Source
+    from tintype_studio.multisensor.edf import SampleSource
+    from tintype_studio.multisensor.new_sample import NewSample
 
 Convert = Callable[[int, int], Converted]
 """Reads an image's annotations; takes the upright size of the image in pixels."""
@@ -51,6 +53,9 @@ class ImportItem:
     size: tuple[int, int] | None = None
     """Width and height that the source tells, where it does."""
     error: TintypeError | None = None
+    arriving: Callable[[], tuple[NewSample, list[SampleSource]]] | None = None
+    """Gives the sample of several sensors that it is, and its files; then ``image`` and ``embedded`` are
+    only for a dataset that has its picture."""
 
     @property
     def path(self) -> str:

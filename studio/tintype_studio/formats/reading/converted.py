@@ -210,7 +210,7 @@ class Converted:
         self._documents.append(document)
 
     def own_id(self, id: object) -> str:
-        """An id for ``document``: the source's if it can be ours and is new, else one that tells the place."""
+        """An id for ``document``: the source's if it can be ours and is new, else one that tells where."""
         return self._own(id)
 
     def geometry(self, id: object, name: str, outline: PolygonGeometry | None, **more: Any) -> None:

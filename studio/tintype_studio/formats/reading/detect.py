@@ -28,6 +28,7 @@ _CLASSES = {
     "labelme": "LabelMeReader",
     "csv": "CsvReader",
     "darwin": "DarwinReader",
+    "edgefirst": "EdgeFirstReader",
 }
 _MODULES = {"csv": "csv_rows"}
 _ONE_FILE = frozenset({"pictograph", "yolo"})
@@ -40,8 +41,10 @@ def detect(source: Source, format: str = AUTO) -> Reader:
     """A reader for the source; see ``open_reader``."""
     found = _found(source)
     if format == AUTO:
-        if "pictograph" in found:  # it says what it is; the arrays beside it say nothing
-            format = "pictograph"
+        # These say what they are; the arrays and lists beside them say nothing.
+        told = next((name for name in ("pictograph", "edgefirst") if name in found), None)
+        if told is not None:
+            format = told
         elif len(found) > 1:
             names = ", ".join(name for name in FORMATS if name in found)
             raise UnsupportedFormat(
@@ -81,6 +84,8 @@ def _found(source: Source) -> dict[str, list[str]]:
         kind = name.rpartition(".")[2].lower()
         if kind in {"json", "xml", "csv", "yaml", "yml"}:
             groups[folder, kind].append(path)
+        elif kind in {"arrow", "parquet"}:
+            found["edgefirst"].append(path)
         elif name in {"classes.txt", "obj.names", "_darknet.labels"} or kind == "names":
             found["yolo"].append(path)
         elif kind == "txt":

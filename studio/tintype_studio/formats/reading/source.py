@@ -77,7 +77,7 @@ class Source(ABC):
         except (InvalidInput, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
             return b""
 
-    def local(self, path: str) -> Path | None:  # noqa: ARG002  (a ZIP's members have none)
+    def local(self, path: str) -> Path | None:
         """Where a file lies on the disk; None for what is inside of another file."""
         return None
 

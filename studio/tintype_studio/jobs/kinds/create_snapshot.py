@@ -24,7 +24,7 @@ from tintype_studio.jobs.job import JobStatus
 from tintype_studio.jobs.kind import End, JobPlan, Kind, Queue
 from tintype_studio.snapshots.contents import type_of
 from tintype_studio.snapshots.paths import clean_paths
-from tintype_studio.snapshots.snapshot import SnapshotType
+from tintype_studio.snapshots.snapshot import SnapshotType, clean_snapshot_name
 
 if TYPE_CHECKING:
     from tintype_studio.jobs.run import Run
@@ -46,6 +46,7 @@ class CreateSnapshot(Kind):
 
     def plan(self, studio: Studio, principal: Principal, args: dict[str, Any]) -> JobPlan:
         """Refuses a dataset or annotation set that is not there, and names that no file may have."""
+        clean_snapshot_name(args["name"])
         if args.get("dataset") is None:
             clean_paths(name for name, _path in args["paths"])
             return JobPlan(f"Snapshot {args['name']}", total=1)

@@ -88,6 +88,7 @@ class Evaluate(Kind):
             name=asked.get("name") or f"{author_of(model.name, model.version)} {args['split']}",
             description=asked.get("description"),
             project_row_id=asked.get("project"),
+            asked=bool(asked),
         )
 
     def run(self, run: Run) -> dict[str, Any]:

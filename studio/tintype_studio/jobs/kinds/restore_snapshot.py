@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tintype_studio.annotations.extending import extend_classes
-from tintype_studio.errors import Unavailable
+from tintype_studio.errors import Conflict, Unavailable
 from tintype_studio.identity.keys import Principal
 from tintype_studio.jobs.job import JobStatus
 from tintype_studio.jobs.kind import Done, End, JobPlan, Kind
@@ -57,7 +57,13 @@ class RestoreSnapshot(Kind):
     def plan(self, studio: Studio, principal: Principal, args: dict[str, Any]) -> JobPlan:
         """Refuses what cannot be restored, names that are taken, and labels that nobody can find."""
         snapshot = studio.snapshots.ready(principal, args["snapshot"])
-        clean_name(args["dataset"], "Dataset name")
+        name = clean_name(args["dataset"], "Dataset name")
+        if studio.datasets.find(principal, name) is not None:
+            raise Conflict(
+                f"A dataset named {name!r} exists.",
+                code="dataset_exists",
+                fix="Restore into another name: a snapshot always becomes a new dataset.",
+            )
         if snapshot.type is SnapshotType.FILES:
             raise nothing_in_it()
         _require_topics(snapshot, args["topics"])

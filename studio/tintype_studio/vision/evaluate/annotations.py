@@ -16,6 +16,7 @@ from tintype_studio.annotations.geometry import (
     MaskAnnotation,
     PolygonAnnotation,
     enclosing_box,
+    has_place,
 )
 from tintype_studio.annotations.masks import as_outline
 from tintype_studio.annotations.review import is_draft
@@ -46,13 +47,14 @@ def can_be_measured(
 ) -> bool:
     """Whether it is known what is true: the image is labelled, with one class where the model gives one.
 
-    Of places, a ``complete`` image without annotations says that there is nothing; one with drafts alone says
-    nothing yet.
+    Of places, a ``complete`` image without annotations that have one says that there is nothing; one with
+    drafts alone says nothing yet.
     """
     if signature.task is Task.CLASSIFICATION:
         labels = labels_of(annotations, signature.classes, folder)
         return bool(labels) and (signature.multi_label or len(labels) == 1)
-    return any(not is_draft(a) for a in annotations) or (complete and not annotations)
+    placed = [a for a in annotations if has_place(a)]
+    return any(not is_draft(a) for a in placed) or (complete and not placed)
 
 
 def truth_of(
