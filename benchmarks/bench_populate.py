@@ -2,11 +2,13 @@
 
     python benchmarks/bench_populate.py [--quick] [--count N] [--rounds N]
 
-The client runs in an interpreter of its own (``make sdk`` installs it) and calls ``populate_samples`` once with
-all pictures, a box on each: one request that announces them, then a PUT for each file, 32 at a time. Its peer is
-the same client against a server that answers at once and keeps nothing: faster than that the client cannot be.
+The client runs in an interpreter of its own (``make sdk`` installs it) and calls ``populate_samples`` once
+with all pictures, a box on each: one request that announces them, then a PUT for each file, of which it holds
+one or two at a time on two cores. Its first peer is the same client against a server that reads what comes
+and answers at once, keeping nothing: faster than that the client cannot be. The second also keeps what a
+server must keep: it hashes each file, writes it, and commits a row of SQLite to the disk before it answers.
 Here, each file is checked, stored and recorded for good before its PUT is answered. Both sides share the
-machine's cores. Pictures are JPEGs of about 250 kB, and thumbnails of about 12 kB.
+machine's cores. Pictures are JPEGs of about 250 kB, and thumbnails of about 25 kB.
 """
 
 from __future__ import annotations
@@ -59,13 +61,30 @@ done = client.populate_samples(dataset, annotation_set, samples, lambda *_: None
 seconds = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)
 there = client.samples_count(dataset).total
-print(json.dumps({"done": len(done), "there": there, "seconds": seconds, "cpu": used.ru_utime + used.ru_stime}))
+cpu = used.ru_utime + used.ru_stime
+print(json.dumps({"done": len(done), "there": there, "seconds": seconds, "cpu": cpu}))
 """
 
 NOTHING = """
-import asyncio, base64, json, sys
+import asyncio, base64, hashlib, json, os, sqlite3, sys
 
 PORT = int(sys.argv[1])
+KEPT = sys.argv[2] if len(sys.argv) > 2 else None
+if KEPT:
+    os.mkdir(KEPT)
+    BOOK = sqlite3.connect(os.path.join(KEPT, "book.db"), isolation_level=None)
+    BOOK.execute("PRAGMA journal_mode=WAL")
+    BOOK.execute("PRAGMA synchronous=FULL")
+    BOOK.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, sha256 TEXT, size INTEGER)")
+
+
+def keep(body):
+    digest = hashlib.sha256(body).hexdigest()
+    with open(os.path.join(KEPT, digest), "wb") as file:
+        file.write(body)
+    BOOK.execute("INSERT INTO files (sha256, size) VALUES (?, ?)", (digest, len(body)))
+
+
 CLAIMS = base64.b64encode(json.dumps({"server": "x", "exp": 4000000000, "username": "x"}).encode()).decode()
 TOKEN = f"x.{CLAIMS.rstrip('=')}.x"
 NOW = "2026-01-01T00:00:00Z"
@@ -123,14 +142,17 @@ class Nothing(asyncio.Protocol):
             rest, self.head = self.head[end + 4:], self.head[:end]
             at = self.head.lower().find(b"content-length:")
             self.left = int(self.head[at + 15:].split(b"\\r\\n", 1)[0]) if at >= 0 else 0
-            self.body = bytearray() if self.head.startswith(b"POST") else None
+            self.body = bytearray() if KEPT or self.head.startswith(b"POST") else None
             data = rest
             if not self.left:
                 self.answer()
 
     def answer(self):
         text = b""
-        if self.body is not None:
+        if self.head.startswith(b"PUT"):
+            if KEPT:
+                keep(self.body)
+        elif self.body is not None:
             text = json.dumps({"jsonrpc": "2.0", "id": "0", "result": answered(bytes(self.body))}).encode()
         self.head = b""
         self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(text) + text)
@@ -142,7 +164,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""Reads every request and answers as if all went well."""
+"""Reads every request and answers as if all went well; with a folder, it keeps the files there."""
 
 
 @dataclass
@@ -169,36 +191,38 @@ def main() -> None:
         for kind, make in (("photographs", make_photographs), ("thumbnails", make_thumbnails)):
             folder = Path(name) / kind
             size = make(folder, count)
-            ours, nothing = compare(Path(name), folder, count, rounds)
+            ours, keeping, nothing = compare(Path(name), folder, count, rounds)
             ratio = median(nothing.wall) / median(ours.wall)
-            ratios[kind] = ratio
+            ratios |= {kind: ratio, f"{kind}_of_keeping": median(keeping.wall) / median(ours.wall)}
             rows += [
                 [
                     f"{count} JPEGs of {size // 1000} kB",
                     f"{median(ours.wall):.2f} s",
+                    f"{median(keeping.wall):.2f} s",
                     f"{median(nothing.wall):.2f} s",
                     f"{ratio:.2f}",
                 ],
                 [
                     "  processor time of the server",
                     f"{median(ours.server):.2f} s",
+                    f"{median(keeping.server):.2f} s",
                     f"{median(nothing.server):.2f} s",
                     "",
                 ],
                 [
                     "  processor time of the client",
                     f"{median(ours.client):.2f} s",
+                    f"{median(keeping.client):.2f} s",
                     f"{median(nothing.client):.2f} s",
                     "",
                 ],
             ]
-    print_result(
-        "populate", ["populate_samples", "ours", "keeps nothing", f"speed, aim {AIM}"], rows, **ratios
-    )
+    header = ["populate_samples", "ours", "keeps files", "keeps nothing", f"speed, aim {AIM}"]
+    print_result("populate", header, rows, **ratios)
 
 
 def make_thumbnails(folder: Path, count: int) -> int:
-    """Write JPEGs of about 12 kB, no two alike; returns their mean size in bytes."""
+    """Write JPEGs of about 25 kB, no two alike; returns their mean size in bytes."""
     import io
 
     import numpy as np
@@ -217,9 +241,9 @@ def make_thumbnails(folder: Path, count: int) -> int:
     return len(data)
 
 
-def compare(base: Path, folder: Path, count: int, rounds: int) -> tuple[Times, Times]:
-    """Both servers by turns."""
-    ours, nothing = Times([], [], []), Times([], [], [])
+def compare(base: Path, folder: Path, count: int, rounds: int) -> tuple[Times, Times, Times]:
+    """The three servers by turns."""
+    ours, keeping, nothing = Times([], [], []), Times([], [], []), Times([], [], [])
     for number in range(rounds):
         home = base / f"home-{folder.name}-{number}"
         studio = Studio(Workspace(home))
@@ -229,10 +253,12 @@ def compare(base: Path, folder: Path, count: int, rounds: int) -> tuple[Times, T
         command = [sys.executable, "-m", "tintype_server", "--home", str(home), "serve", "--port", str(port)]
         populate(command, port, f"http://127.0.0.1:{port}/edgefirst", key, folder, count, ours)
         shutil.rmtree(home)
-        port = free_port()
-        command = [sys.executable, "-c", NOTHING, str(port)]
-        populate(command, port, f"http://127.0.0.1:{port}", "nothing", folder, count, nothing)
-    return ours, nothing
+        for kept, into in (([str(home)], keeping), ([], nothing)):
+            port = free_port()
+            command = [sys.executable, "-c", NOTHING, str(port), *kept]
+            populate(command, port, f"http://127.0.0.1:{port}", "nothing", folder, count, into)
+        shutil.rmtree(home)
+    return ours, keeping, nothing
 
 
 def populate(

@@ -1,10 +1,10 @@
-"""The first and the last page of the samples of a large multi-sensor dataset, as the EdgeFirst client reads them.
+"""The first and the last page of the samples of a large multi-sensor dataset, in the EdgeFirst dialect.
 
     python benchmarks/bench_sample_pages.py [--quick] [--samples N]
 
-``samples.list`` goes by key: a page costs the same wherever it lies. Beside it stands the same page by OFFSET in
-the database, which walks past all samples before it. A page is 1,000 samples with a picture, a point cloud and two
-annotations each; it is asked for over HTTP, from ``tintype serve``, and read whole.
+``samples.list`` goes by key: a page costs the same wherever it lies. Beside it stands the same page by OFFSET
+in the database, which walks past all samples before it. A page is 1,000 samples with a picture, a point cloud
+and two annotations each; it is asked for over HTTP, from ``tintype serve``, and read whole.
 """
 
 from __future__ import annotations

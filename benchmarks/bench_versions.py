@@ -2,8 +2,8 @@
 
     python benchmarks/bench_versions.py [samples]
 
-No peer keeps versions beside its rows, so each figure stands beside what any version must do at least: reading
-every row of the samples once (``scan``). Wall seconds and the peak of the process's memory.
+No peer keeps versions beside its rows, so each figure stands beside what any version must do at least:
+reading every row of the samples once (``scan``). Wall seconds and the peak of the process's memory.
 """
 
 from __future__ import annotations

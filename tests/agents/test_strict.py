@@ -115,9 +115,11 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(schema["enum"])
     match schema.get("type"):
         case "object":
-            if schema.get("additionalProperties") is not False:
+            if (further := schema.get("additionalProperties", True)) is not False:
                 json_values = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
-                return st.dictionaries(st.text(max_size=5), json_values, max_size=3)
+                held = values(further) if isinstance(further, dict) else json_values
+                least = schema.get("minProperties", 0)
+                return st.dictionaries(st.text(max_size=5), held, min_size=least, max_size=least + 3)
             required = schema.get("required", [])
             fields = {name: values(inner) for name, inner in schema["properties"].items()}
             return st.fixed_dictionaries(
@@ -138,7 +140,8 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             )
         case "integer":
             low = schema.get("minimum", -5)
-            return st.integers(low, min(schema.get("maximum", low + 9), low + 9))
+            high = schema.get("maximum", schema.get("exclusiveMaximum", low + 10) - 1)
+            return st.integers(low, min(high, low + 9))
         case "number":
             low = schema.get("minimum", schema.get("exclusiveMinimum", -5))
             return st.floats(

@@ -106,6 +106,16 @@ def test_a_dataset_becomes_a_model_and_the_model_is_what_the_registry_says(runti
     assert [output.name for output in session.get_outputs()] == ["boxes", "scores"]
     [evaluation] = studio.models.evaluations(model)
     assert "training_curves" in evaluation.pictures
+    [listed] = call(runtime, "list_sessions").value["sessions"]
+    assert (listed["status"], listed["model_id"]) == ("completed", model.id)
+    told = call(runtime, "get_session_metrics", session_id=listed["wire_id"]).value
+    assert told["metrics"]["mAP"] == model.metrics["mAP"]
+    assert [each["epoch"] for each in told["metrics"]["history"]] == [e["epoch"] for e in history]
+    sizes = {file["path"]: file["size"] for file in told["files"]}
+    assert (sizes["artifacts/model.onnx"], sizes["checkpoints/best.pt"]) == (
+        model.onnx_size,
+        model.checkpoint_size,
+    )
     for sha256 in evaluation.pictures.values():
         assert studio.blobs.get(sha256).startswith(b"\x89PNG")
     assert not studio.training.work_dir(run_id).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_a_mask_of_a_picture_that_is_too_large_is_refused_at_once():
             masks.runs_of("0", height, width)
     with pytest.raises(ValidationError, match="too large"):
         Mask(size=[100_000, 100_000], counts="0")
+
+
+def test_pixels_that_turn_too_often_are_refused_and_cost_little():
+    array = np.zeros((3_000, 3_000), dtype=bool)
+    array[::2] = True
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match="more than 4,000,000"):
+        masks.mask_of_array(array)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * array.size
 
 
 def grey(array: np.ndarray, mode: str | None = None) -> bytes:

@@ -250,8 +250,9 @@ STORY = {
         task = job.task_id()
         assert str(task) in [str(each.task_id()) for each in client.jobs()]
         assert ended(task) == "complete"
-        long = client.job_run("verify", "looked at", data={"dataset_id": Parameter.integer(ds.id.value)})
-        assert [str(each.task_id()) for each in client.jobs("looked at")] == [str(long.task_id())]
+        name = f"looked at {data}"
+        long = client.job_run("verify", name, data={"dataset_id": Parameter.integer(ds.id.value)})
+        assert [str(each.task_id()) for each in client.jobs(name)] == [str(long.task_id())]
         client.job_stop(long.task_id())
         assert ended(long.task_id()) in ("complete", "cancelled")
     """,
@@ -313,6 +314,7 @@ NEWER = {
         schemas = client.trainer_schemas()
         assert schemas and client.trainer_schema(schemas[0].schema_type)
         assert client.validator_schemas()
+        client.version_tag_create(ds.id, "learned from")
         made = client.start_training_session(project().id, "outside", experiment.id, schemas[0].schema_type,
             ds.id, truth.id, train_group="train", val_group="test", session_name="outside", is_local=True)
         changed = client.update_training_session(made.session_id, "renamed", "told again")

@@ -163,7 +163,7 @@ def test_what_reaches_other_peoples_servers_says_so() -> None:
     assert {tool.name for tool in REGISTRY if tool.open_world} == {
         *("import_from_connector", "validate_connector", "train_pipeline"),
         *("auto_annotate_dataset", "auto_annotate_images", "auto_annotate_text", "full_pipeline"),
-        *("call_tool", "confirm_call"),
+        *("call_tool", "confirm_call", "restore_snapshot"),
     }
     for name, tool in TOOLS.items():
         assert as_mcp_tool(tool)["annotations"]["openWorldHint"] is REGISTRY.get(name).open_world

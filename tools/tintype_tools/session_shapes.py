@@ -11,17 +11,10 @@ from pydantic import Field
 
 from tintype_studio.annotations.documents import set_row_id
 from tintype_studio.catalog.datasets import Dataset
-from tintype_studio.errors import InvalidInput, NotFound
+from tintype_studio.errors import InvalidInput
 from tintype_studio.experiments.files import StoredFile
-from tintype_studio.experiments.session import (
-    TRAINING,
-    VALIDATION,
-    Experiment,
-    TrainingSession,
-    ValidationSession,
-)
+from tintype_studio.experiments.session import Experiment, TrainingSession, ValidationSession
 from tintype_studio.tasks.task import Task
-from tintype_studio.wire_ids import row_of
 from tintype_tools.call import Affected, Call, Plan
 from tintype_tools.spec import Result
 
@@ -216,19 +209,6 @@ def tried(
         return Plan((Affected(kind, number, name=name),), undoable=False)
 
     return plan
-
-
-def find_session(call: Call, ref: str) -> TrainingSession | ValidationSession:
-    """The training or validation session of an id."""
-    experiments, principal = call.studio.experiments, call.principal
-    if row_of(VALIDATION, ref) is not None:
-        return experiments.validation.get(principal, ref)
-    try:
-        return experiments.training.get(principal, ref)
-    except NotFound:
-        if row_of(TRAINING, ref) is not None:
-            raise
-    return experiments.validation.get(principal, ref)
 
 
 def project_row(call: Call, name: str | None) -> int | None:

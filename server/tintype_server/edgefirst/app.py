@@ -48,7 +48,7 @@ from tintype_studio.identity.keys import Principal
 PREFIX = "/edgefirst/"
 AREAS = (
     *("auth", "account", "catalog", "samples", "annotations"),
-    *("snapshots", "versions", "recycle", "sessions", "tasks"),
+    *("snapshots", "versions", "recycle", "sessions", "tasks", "trainers"),
 )
 """One module each, ``rpc_<area>``, whose handlers register themselves."""
 
@@ -190,7 +190,10 @@ class _Routes:
         try:
             sent = api_key_of(request)
             if sent is not None and is_token(sent):
-                granted = await to_thread.run_sync(self._tokens.check, sent)
+                if self._tokens.needs_database(sent):
+                    granted = await to_thread.run_sync(self._tokens.check, sent)
+                else:
+                    granted = self._tokens.check(sent)
                 request.scope[GRANTED_SCOPE] = granted
                 sent = granted.key
             keys = self._studio.keys

@@ -49,6 +49,7 @@ ALIASES = {
     "validation": "validator",
 }
 _BY_KIND = {kind: (name, app.title) for name, app in APPS.items() for kind in app.kinds}
+_BY_TYPE = {app.type: (name, app.title) for name, app in APPS.items()}
 
 
 def app_of(name: str) -> tuple[str, App]:
@@ -65,7 +66,7 @@ def app_of(name: str) -> tuple[str, App]:
 
 def told_of_kind(kind: str | None, type: str) -> tuple[str, str]:
     """Name and title of the app that jobs of a kind come of, or what stands for them."""
-    return _BY_KIND.get(kind or "", (type, type))
+    return _BY_KIND.get(kind or "") or _BY_TYPE.get(type, (type, type))
 
 
 def arguments_of(app: App, studio: Studio, principal: Principal, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The table of methods: what a handler is, and where it is written down.
 
-Each ``rpc_<area>.py`` decorates its handlers with ``@method("dataset.list")``, forms with ``@form``, addresses
-of files with ``@get``. A handler translates: it reads ids out of ``params``, calls a tool through the door, and
-shapes what came of it. It returns what goes into ``result`` (never None: clients take that for no answer), or
-``Binary``.
+Each ``rpc_<area>.py`` decorates its handlers with ``@method("dataset.list")``, forms with ``@form``,
+addresses of files with ``@get``. A handler translates: it reads ids out of ``params``, calls a tool through
+the door, and shapes what came of it. It returns what goes into ``result`` (never None: clients take that for
+no answer), or ``Binary``.
 """
 
 from __future__ import annotations

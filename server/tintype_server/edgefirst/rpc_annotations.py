@@ -81,7 +81,7 @@ async def add_annotations(rpc: Rpc, params: dict[str, Any]) -> Any:
         labels: dict[int, str] = {}
         for label_id in label_ids:
             label = label_of_row(studio, principal, label_id)
-            if label.dataset.row_id != found.dataset.row_id:
+            if label.dataset_row_id != found.dataset.row_id:
                 raise NotFound(
                     f"Dataset {found.dataset.name!r} has no label {label_id}.",
                     code="label_not_found",

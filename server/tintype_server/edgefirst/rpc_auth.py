@@ -37,7 +37,7 @@ async def log_in(rpc: Rpc, params: dict[str, Any]) -> Any:
     username, password = text_of(params, "username"), text_of(params, "password")
     tokens = tokens_of(rpc)
     if password.strip().startswith(KEY_PREFIX):
-        return {"token": await to_thread.run_sync(tokens.of_key, password, username[:254])}
+        return {"token": await to_thread.run_sync(tokens.of_key, password, username)}
     session = await _in_turn(lambda: rpc.studio.logins.open(username, password))
     return {"token": tokens.of_login(session)}
 

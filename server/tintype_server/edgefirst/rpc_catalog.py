@@ -193,14 +193,14 @@ async def update_label(rpc: Rpc, params: dict[str, Any]) -> Any:
     """Give a label another name or index. In the middle of a swap, two labels may share an index."""
     found = await _row_of(rpc, label_of_row, id_of(params, "label_id"))
     dataset_id = optional_id(params, "dataset_id")
-    if dataset_id not in {None, found.dataset.row_id}:
+    if dataset_id not in {None, found.dataset_row_id}:
         raise wrong("dataset_id", "the dataset of the label")
     update: dict[str, Any] = {"name": found.name}
     if (name := optional_text(params, "label_name")) is not None:
         update["new_name"] = name
     if params.get("label_index") is not None:
         update["index"] = whole_of(params, "label_index")
-    await rpc.call("manage_labels", dataset_name=found.dataset.name, update=[update], allow_shared_index=True)
+    await rpc.call("manage_labels", dataset_name=found.dataset_name, update=[update], allow_shared_index=True)
     return DONE
 
 
@@ -208,7 +208,7 @@ async def update_label(rpc: Rpc, params: dict[str, Any]) -> Any:
 async def delete_label(rpc: Rpc, params: dict[str, Any]) -> Any:
     """Remove a label that no annotation uses."""
     found = await _row_of(rpc, label_of_row, id_of(params, "label_id"))
-    await rpc.call("manage_labels", dataset_name=found.dataset.name, remove=[found.name])
+    await rpc.call("manage_labels", dataset_name=found.dataset_name, remove=[found.name])
     return DONE
 
 

@@ -17,6 +17,7 @@ from tintype_server.edgefirst.params import (
     text_of,
     wrong,
 )
+from tintype_server.edgefirst.rpc_trainers import start_training
 from tintype_server.edgefirst.session_wire import experiment_wire, row_in, training_wire, validation_wire
 from tintype_studio.catalog.dataset_rows import dataset_of_row, set_of_row
 from tintype_studio.errors import InvalidInput, TooLarge
@@ -255,18 +256,17 @@ async def _delete(rpc: Rpc, params: dict[str, Any]) -> Any:
         for each in list_of(params, "session_ids")
     ]
     if ids:
-        await rpc.call("delete_validation_sessions", session_ids=ids)
+        await rpc.call("delete_sessions", session_ids=ids)
     return "ok"
 
 
 @method("cloud.server.start")
 async def _start(rpc: Rpc, params: dict[str, Any]) -> Any:
-    if text_of(params, "type") != "validation":
-        raise InvalidInput(
-            "Only validation sessions are started here.",
-            code="invalid_params",
-            fix="Send type validation; trainings are started with job.run and the app trainer.",
-        )
+    kind = text_of(params, "type")
+    if kind == "trainer":
+        return await start_training(rpc, params)
+    if kind != "validation":
+        raise wrong("type", "validation or trainer")
     if optional_id(params, "snapshot_id") is not None:
         raise InvalidInput(
             "A snapshot cannot be measured on.",

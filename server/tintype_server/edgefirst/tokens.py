@@ -1,8 +1,8 @@
 """Tokens of the dialect: what its clients send instead of a key, and what they read out of it.
 
-A token is a JSON Web Token (HS256) by the workspace's secret. Clients take its middle part for standard base64
-without padding, where the standard says the URL-safe kind; the payload is written so that both are the same. It
-stands for a login (by its id and generation) or for an API key, which it then carries sealed.
+A token is a JSON Web Token (HS256) by the workspace's secret. Clients take its middle part for standard
+base64 without padding, where the standard says the URL-safe kind; the payload is written so that both are
+the same. It stands for a login (by its id and generation) or for an API key, which it then carries sealed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import orjson
 from tintype_server.http.oauth import Access
 from tintype_studio import clock
 from tintype_studio.errors import Unauthorized, Unavailable
-from tintype_studio.identity.logins import Session
+from tintype_studio.identity.logins import MAX_USERNAME, Session
+from tintype_studio.names import printable
 from tintype_studio.studio import Studio
 
 LIFE_SECONDS = 4 * 3600
@@ -29,7 +30,7 @@ SERVER = "tintype.invalid/"
 
 It leads nowhere: who forgets the address must not send the token to strangers.
 """
-MAX_TOKEN = 4096
+MAX_TOKEN = 8192
 TOKENS_SCOPE = "tintype.tokens"
 """Where handlers of the dialect find the ``Tokens`` of their application in a request's scope."""
 
@@ -64,10 +65,10 @@ class Tokens:
         return self._issue(session.username, _LOGIN + session.login_id, session.generation)
 
     def of_key(self, api_key: str, username: str) -> str:
-        """A token for a key; raises ``Unauthorized`` for one that does not work."""
+        """A token for a key; raises ``Unauthorized`` for one that does not work. Any ``username`` will do."""
         self._studio.keys.authenticate(api_key)
         sealed = base64.urlsafe_b64encode(self._studio.signer.seal(api_key.strip().encode())).decode()
-        return self._issue(username, _KEY + sealed, 0)
+        return self._issue(printable(username[:MAX_USERNAME]), _KEY + sealed, 0)
 
     def refresh(self, token: str) -> str:
         """A fresh token for one that is valid, or ended at most ``REFRESH_SECONDS`` ago.
@@ -89,6 +90,14 @@ class Tokens:
         if claims.expires <= _now():
             raise _invalid()
         return Access(self._key_of(claims), float(claims.expires))
+
+    def needs_database(self, token: str) -> bool:
+        """Whether ``check`` would read the database."""
+        try:
+            login = self._claims(token).login
+        except Unauthorized:
+            return False
+        return login is not None and not self._studio.logins.knows(login)
 
     def claims(self, token: str) -> Claims:
         """What a token says; raises ``Unauthorized`` for one that opens nothing."""

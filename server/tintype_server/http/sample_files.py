@@ -39,7 +39,7 @@ MOST_TOGETHER = 32
 
 MOST_BYTES_TOGETHER = 64 * 1024 * 1024
 
-WORKERS = 1
+WORKERS = 2
 """Threads that store: while one waits for the disk, the other checks."""
 
 PAUSE_SECONDS = 1.0

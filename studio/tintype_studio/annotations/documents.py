@@ -66,18 +66,22 @@ class Documents:
                 set_id = set_row_id(connection, sample.dataset_row_id, annotation_set)
             return sample, current_document(connection, sample.row_id, set_id)
 
-    def of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, list[Annotation]]]:
-        """The annotations of many images, in their order, in one query."""
-        for sample, text in self.texts_of_samples(page):
+    def of_samples(
+        self, page: Sequence[Sample], set_id: int | None = None
+    ) -> Iterator[tuple[Sample, list[Annotation]]]:
+        """The annotations of many images, in their order, in one query; in the default set or one by row."""
+        for sample, text in self.texts_of_samples(page, set_id):
             yield sample, ANNOTATIONS.validate_json(text) if text else []
 
-    def texts_of_samples(self, page: Sequence[Sample]) -> Iterator[tuple[Sample, str]]:
+    def texts_of_samples(
+        self, page: Sequence[Sample], set_id: int | None = None
+    ) -> Iterator[tuple[Sample, str]]:
         """The same as they are kept (see :func:`as_text`); nothing where there are none."""
-        ids = [s.row_id for s in page if s.annotation_count]
+        ids = [s.row_id for s in page if s.annotation_count or set_id is not None]
         documents: dict[int, str] = {}
         if ids:
             newest = (
-                newest_revision()
+                newest_revision(set_id)
                 .where(annotation_revisions.c.sample_id.in_(ids))
                 .group_by(annotation_revisions.c.sample_id)
                 .scalar_subquery()

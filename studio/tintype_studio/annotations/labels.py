@@ -7,13 +7,13 @@ added without one gets the next after the highest. Renaming renames in all that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from tintype_studio.annotations.label_patch import LabelPatch, apply_patch, uses_in_default
-from tintype_studio.catalog.datasets import Dataset, DatasetClass, Datasets, attributes_from_json
+from tintype_studio.catalog.datasets import DatasetClass, Datasets, attributes_from_json
 from tintype_studio.errors import Conflict, InvalidInput, NotFound
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
@@ -60,6 +60,11 @@ class LabelChange:
     color: str | None = None
 
 
+_BY_INDEX = sa.select(
+    dataset_classes.c.id, dataset_classes.c.name, dataset_classes.c.label_index, dataset_classes.c.color
+).order_by(dataset_classes.c.label_index, dataset_classes.c.position)
+
+
 class Labels:
     """Changes the classes of datasets one by one; each call sees only the principal's own."""
 
@@ -67,20 +72,25 @@ class Labels:
         self._db = database
         self._datasets = catalog
 
-    def list(self, principal: Principal, dataset_name: str, *, count_uses: bool = False) -> list[Label]:
-        """A dataset's labels by index."""
+    def list(
+        self,
+        principal: Principal,
+        dataset_name: str,
+        *,
+        names: Collection[str] | None = None,
+        count_uses: bool = False,
+    ) -> list[Label]:
+        """A dataset's labels by index, or those of some names, as far as there are any."""
+        query = _BY_INDEX
+        if names is not None:
+            query = query.where(dataset_classes.c.name.in_([lookup_name(name) for name in names]))
         with self._db.read() as connection:
-            dataset = self._datasets.get_in(connection, principal, dataset_name)
-            uses = uses_in_default(connection, dataset.row_id) if count_uses else None
+            dataset_row_id, _ = self._dataset(connection, principal, dataset_name)
+            uses = uses_in_default(connection, dataset_row_id) if count_uses else {}
+            rows = connection.execute(query.where(dataset_classes.c.dataset_id == dataset_row_id))
             return [
-                Label(
-                    row["id"],
-                    row["name"],
-                    row["label_index"],
-                    row["color"],
-                    None if uses is None else uses.get(row["name"], 0),
-                )
-                for row in _rows(connection, dataset)
+                Label(row_id, name, index, color, uses.get(name, 0) if count_uses else None)
+                for row_id, name, index, color in rows
             ]
 
     def change(
@@ -106,12 +116,12 @@ class Labels:
             InvalidInput: a name or index that no label can have, or a label named twice.
         """
         with self._db.write() as connection:
-            dataset = self._datasets.get_in(connection, principal, dataset_name)
+            dataset_row_id, uuid = self._dataset(connection, principal, dataset_name)
             # Of two at once on a server of databases, the second must see the indices that the first gave.
             connection.execute(
-                sa.select(datasets.c.id).where(datasets.c.id == dataset.row_id).with_for_update()
+                sa.select(datasets.c.id).where(datasets.c.id == dataset_row_id).with_for_update()
             )
-            known = {row["name"]: row for row in _rows(connection, dataset)}
+            known = {row["name"]: row for row in _rows(connection, dataset_row_id)}
             patch = _patch(known, add, update, remove)
             if not len(patch):
                 return 0
@@ -123,25 +133,39 @@ class Labels:
                     code="too_many_labels",
                     fix="Remove labels that nothing uses.",
                 )
-            apply_patch(connection, principal, dataset.row_id, patch, check)
+            apply_patch(connection, principal, dataset_row_id, patch, check)
             log_change(
                 connection,
                 principal,
                 Kind.LABELS_CHANGED,
-                dataset.row_id,
-                subject=dataset.id,
-                label=dataset.name,
+                dataset_row_id,
+                subject=uuid,
+                label=lookup_name(dataset_name),
                 count=len(patch),
                 detail=patch.as_json(),
             )
             return len(patch)
 
+    def _dataset(self, connection: sa.Connection, principal: Principal, name: str) -> tuple[int, str]:
+        """Row and UUID: programs change labels one by one, and reading all classes for each takes long."""
+        row = connection.execute(
+            sa.select(datasets.c.id, datasets.c.uuid).where(
+                datasets.c.organization_id == principal.organization_id,
+                datasets.c.deleted_at.is_(None),
+                datasets.c.name == lookup_name(name),
+            )
+        ).first()
+        if row is None:
+            dataset = self._datasets.get_in(connection, principal, name)  # refuses, with names that are close
+            return dataset.row_id, dataset.id
+        return row.id, row.uuid
 
-def _rows(connection: sa.Connection, dataset: Dataset) -> Sequence[sa.RowMapping]:
+
+def _rows(connection: sa.Connection, dataset_row_id: int) -> Sequence[sa.RowMapping]:
     return (
         connection.execute(
             sa.select(dataset_classes)
-            .where(dataset_classes.c.dataset_id == dataset.row_id)
+            .where(dataset_classes.c.dataset_id == dataset_row_id)
             .order_by(dataset_classes.c.label_index, dataset_classes.c.position)
         )
         .mappings()

@@ -102,7 +102,10 @@ def mask_of_array(array: Bits) -> Mask | None:
     if not 0 < height * width <= MAX_PIXELS:
         raise _invalid(f"A mask of {width} x {height} pixels is too large; {MAX_PIXELS:,} is the most.")
     flat = array.T.reshape(-1)
-    turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    turning = flat[1:] != flat[:-1]
+    if np.count_nonzero(turning) > MAX_MASK_TEXT:  # told before eight bytes are taken for each
+        raise _too_long()
+    turns = np.flatnonzero(turning) + 1
     if not len(turns) and not flat[0]:
         return None
     runs = np.diff(np.concatenate([[0], turns, [len(flat)]]))
@@ -252,12 +255,9 @@ def mask_of_png(data: bytes, size: tuple[int, int] | None = None) -> Mask | None
     return mask_of_array(bits)
 
 
-def _thresholded(values: npt.NDArray[np.generic]) -> Bits:
-    import numpy as np
-
-    numbers = values.astype(np.int64)
+def _thresholded(values: npt.NDArray[np.integer[Any]]) -> Bits:
     half = 0x8000 if values.dtype.itemsize > 1 else 0x80
-    bits: Bits = numbers >= (1 if numbers.max() <= 1 else half)
+    bits: Bits = values >= (1 if values.max() <= 1 else half)
     return bits
 
 
@@ -309,8 +309,12 @@ def _marked(runs: Runs) -> tuple[Runs, Runs]:
 
 def _mask(text: str, height: int, width: int) -> Mask:
     if len(text) > MAX_MASK_TEXT:
-        raise _invalid(f"The run lengths of the mask have more than {MAX_MASK_TEXT:,} characters.")
+        raise _too_long()
     return Mask(size=[height, width], counts=text)
+
+
+def _too_long() -> InvalidInput:
+    return _invalid(f"The run lengths of the mask have more than {MAX_MASK_TEXT:,} characters.")
 
 
 def _of_list(counts: Sequence[int]) -> Runs:

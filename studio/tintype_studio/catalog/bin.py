@@ -117,12 +117,9 @@ class RecycleBin:
         principal: Principal,
         *,
         dataset: str | None = None,
-        dataset_rows: Sequence[int] | None = None,
         older_than: timedelta = timedelta(0),
     ) -> Purged:
         """Remove deleted rows for good, those of one dataset name or all, deleted ``older_than`` ago.
-
-        With ``dataset_rows``, these deleted datasets and nothing else.
 
         The bytes follow when no row names them any more (``sweep``). The history's ``digest`` stands for
         exactly what went: a purge of anything else has another. Deleted versions go, too, and with them what
@@ -134,60 +131,79 @@ class RecycleBin:
         mine = [datasets.c.organization_id == principal.organization_id]
         if dataset is not None:
             mine.append(datasets.c.name == lookup_name(dataset))
-        if dataset_rows is not None:
-            mine += [datasets.c.id.in_(dataset_rows), datasets.c.deleted_at.is_not(None)]
         with self._db.write() as connection:
-            doomed = connection.execute(
-                sa.select(
-                    samples.c.id,
-                    samples.c.uuid,
-                    samples.c.dataset_id,
-                    samples.c.deleted_call,
-                    sample_files.c.sha256,
-                    sample_files.c.size,
-                )
-                .join(datasets, datasets.c.id == samples.c.dataset_id)
-                .outerjoin(sample_files, sample_files.c.sample_id == samples.c.id)
-                .where(*mine, samples.c.deleted_at <= before)
-            ).all()
-            whole = connection.execute(
-                sa.select(datasets.c.id, datasets.c.uuid, datasets.c.deleted_call).where(
-                    *mine, datasets.c.deleted_at <= before
-                )
-            ).all()
-            dataset_ids = [row.id for row in whole]
-            images = {row.id: row.uuid for row in doomed}
-            exported = _where_in(connection, exports.c.sha256, exports.c.dataset_id, dataset_ids)
-            of_versions = purge_versions(connection, mine, before, dataset_ids)
-            _delete_in(connection, samples, sorted(images))
-            # While the history still names the datasets, and when the doomed images are gone.
-            mark_purged(
-                connection,
-                {(row.dataset_id, row.deleted_call) for row in doomed}
-                | {(row.id, row.deleted_call) for row in whole},
+            return self._purge(connection, principal, mine, before, dataset)
+
+    def purge_datasets(
+        self, connection: sa.Connection, principal: Principal, row_ids: Sequence[int]
+    ) -> Purged:
+        """Remove some deleted datasets for good, and nothing else, in the caller's transaction."""
+        mine = [
+            datasets.c.organization_id == principal.organization_id,
+            datasets.c.id.in_(row_ids),
+            datasets.c.deleted_at.is_not(None),
+        ]
+        return self._purge(connection, principal, mine, clock.now(), None)
+
+    def _purge(
+        self,
+        connection: sa.Connection,
+        principal: Principal,
+        mine: Sequence[sa.ColumnElement[bool]],
+        before: datetime,
+        label: str | None,
+    ) -> Purged:
+        doomed = connection.execute(
+            sa.select(
+                samples.c.id,
+                samples.c.uuid,
+                samples.c.dataset_id,
+                samples.c.deleted_call,
+                sample_files.c.sha256,
+                sample_files.c.size,
             )
-            _delete_in(connection, datasets, dataset_ids)
-            mark_unused(
-                self._db,
-                connection,
-                [*(row.sha256 for row in doomed if row.sha256), *filter(None, exported), *of_versions],
+            .join(datasets, datasets.c.id == samples.c.dataset_id)
+            .outerjoin(sample_files, sample_files.c.sample_id == samples.c.id)
+            .where(*mine, samples.c.deleted_at <= before)
+        ).all()
+        whole = connection.execute(
+            sa.select(datasets.c.id, datasets.c.uuid, datasets.c.deleted_call).where(
+                *mine, datasets.c.deleted_at <= before
             )
-            purged = Purged(len(dataset_ids), len(images), sum(row.size or 0 for row in doomed))
-            if purged.datasets or purged.images:
-                log_change(
-                    connection,
-                    principal,
-                    Kind.PURGED,
-                    None,
-                    label=dataset,
-                    count=purged.datasets + purged.images,
-                    detail={
-                        "datasets": purged.datasets,
-                        "images": purged.images,
-                        "size": purged.size,
-                        "digest": digest_of_purge([row.uuid for row in whole], images.values()),
-                    },
-                )
+        ).all()
+        dataset_ids = [row.id for row in whole]
+        images = {row.id: row.uuid for row in doomed}
+        exported = _where_in(connection, exports.c.sha256, exports.c.dataset_id, dataset_ids)
+        of_versions = purge_versions(connection, mine, before, dataset_ids)
+        _delete_in(connection, samples, sorted(images))
+        # While the history still names the datasets, and when the doomed images are gone.
+        mark_purged(
+            connection,
+            {(row.dataset_id, row.deleted_call) for row in doomed}
+            | {(row.id, row.deleted_call) for row in whole},
+        )
+        _delete_in(connection, datasets, dataset_ids)
+        mark_unused(
+            self._db,
+            connection,
+            [*(row.sha256 for row in doomed if row.sha256), *filter(None, exported), *of_versions],
+        )
+        purged = Purged(len(dataset_ids), len(images), sum(row.size or 0 for row in doomed))
+        if purged.datasets or purged.images:
+            log_change(
+                connection,
+                principal,
+                Kind.PURGED,
+                None,
+                label=label,
+                count=purged.datasets + purged.images,
+                detail={
+                    "datasets": purged.datasets,
+                    "images": purged.images,
+                    "size": purged.size,
+                    "digest": digest_of_purge([row.uuid for row in whole], images.values()),
+                },
+            )
         return purged
 
     def sweep(self) -> int:

@@ -122,7 +122,7 @@ class BinItems:
                 remove_sessions(self._db, connection, owner, list(doomed.get(sort, {})))
             purged = Purged(0, 0, 0)
             if rows := doomed.get(Sort.DATASET):
-                purged = self._bin.purge(principal, dataset_rows=list(rows))
+                purged = self._bin.purge_datasets(connection, principal, list(rows))
             for sort in (Sort.ANNOTATION_SET, Sort.EXPERIMENT, Sort.PROJECT):
                 table = _TABLES[sort]
                 connection.execute(sa.delete(table).where(table.c.id.in_(list(doomed.get(sort, {})))))

@@ -47,7 +47,8 @@ class LabelRow:
     index: int
     color: str | None
     """``#rrggbb``."""
-    dataset: Dataset
+    dataset_row_id: int
+    dataset_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,10 @@ def set_of_row(studio: Studio, principal: Principal, row_id: int) -> SetRow:
 
 def label_of_row(studio: Studio, principal: Principal, row_id: int) -> LabelRow:
     """A label by its row; ``NotFound`` (``label_not_found``)."""
-    row, dataset = _found(studio, principal, dataset_classes, row_id, "label")
-    return LabelRow(row_id, row["name"], row["label_index"], row["color"], dataset)
+    row = _row(studio, principal, dataset_classes, row_id, "label")
+    return LabelRow(
+        row_id, row["name"], row["label_index"], row["color"], row["dataset_id"], row["dataset_name"]
+    )
 
 
 def group_of_row(studio: Studio, principal: Principal, row_id: int) -> GroupRow:
@@ -105,6 +108,12 @@ def _found(
     studio: Studio, principal: Principal, table: sa.Table, row_id: int, what: str
 ) -> tuple[sa.RowMapping, Dataset]:
     """The row, if it lives, and its dataset."""
+    row = _row(studio, principal, table, row_id, what)
+    return row, studio.datasets.get(principal, row["dataset_name"])
+
+
+def _row(studio: Studio, principal: Principal, table: sa.Table, row_id: int, what: str) -> sa.RowMapping:
+    """The row, if it lives, with the name of its dataset."""
     query: sa.Select[Any] = sa.select(table, datasets.c.name.label("dataset_name")).where(
         table.c.id == row_id,
         datasets.c.organization_id == principal.organization_id,
@@ -116,12 +125,12 @@ def _found(
             query = query.where(table.c.deleted_at.is_(None))
     with studio.database.read() as connection:
         row = connection.execute(query).mappings().first()
-        if row is None:
-            name, prefix = what.replace("_", " "), _PREFIXES.get(what)
-            shown = f"{prefix}-{row_id:x}" if prefix else str(row_id)
-            raise NotFound(
-                f"No {name} has the id {shown}.",
-                code=f"{what}_not_found",
-                fix=f"List the {name}s to see their ids; it may be deleted, or of another organization.",
-            )
-        return row, studio.datasets.get_in(connection, principal, row["dataset_name"])
+    if row is None:
+        name, prefix = what.replace("_", " "), _PREFIXES.get(what)
+        shown = f"{prefix}-{row_id:x}" if prefix else str(row_id)
+        raise NotFound(
+            f"No {name} has the id {shown}.",
+            code=f"{what}_not_found",
+            fix=f"List the {name}s to see their ids; it may be deleted, or of another organization.",
+        )
+    return row

@@ -44,6 +44,13 @@ _IN_PLACE = Prepared(
     )
 )
 
+_STORED = Prepared(
+    sa.select(
+        sa.func.coalesce(sa.func.sum(datasets.c.image_count), 0).label("images"),
+        sa.func.coalesce(sa.func.sum(datasets.c.total_size), 0).label("size"),
+    ).where(datasets.c.organization_id == sa.bindparam("organization"), datasets.c.deleted_at.is_(None))
+)
+
 BATCH = 256
 """Files recorded in one transaction."""
 
@@ -431,13 +438,8 @@ def require_room(connection: sa.Connection, principal: Principal, count: int, ad
 
 def stored_in_all(connection: sa.Connection, principal: Principal) -> tuple[int, int]:
     """Images and bytes that count against the organization's tier."""
-    images, size = connection.execute(
-        sa.select(
-            sa.func.coalesce(sa.func.sum(datasets.c.image_count), 0),
-            sa.func.coalesce(sa.func.sum(datasets.c.total_size), 0),
-        ).where(datasets.c.organization_id == principal.organization_id, datasets.c.deleted_at.is_(None))
-    ).one()
-    return int(images), int(size)
+    (row,) = _STORED.all(connection, {"organization": principal.organization_id})
+    return int(row["images"]), int(row["size"])
 
 
 def _grouped(files: list[Found]) -> Iterator[list[Found]]:

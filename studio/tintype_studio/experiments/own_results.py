@@ -46,7 +46,7 @@ def metrics_of_evaluation(studio: Studio, evaluation_row_id: int) -> dict[str, A
         **found["metrics"],
         "images": found["images"],
         "objects": found["objects"],
-        "split": row["split"],
+        "split": row["split"].partition("@")[0],
         "per_class": found["per_class"] or None,
         "attributes": found.get("attributes") or None,
     }

@@ -29,9 +29,8 @@ def begin_training(connection: sa.Connection, principal: Principal, job_row_id: 
         connection.execute(sa.select(training_runs).where(training_runs.c.id == run_row_id)).mappings().one()
     )
     project = sa.select(datasets.c.project_id).where(datasets.c.id == run["dataset_id"])
-    now = clock.now()
     experiment = own_experiment(
-        connection, principal.organization_id, connection.execute(project).scalar_one(), now
+        connection, principal.organization_id, connection.execute(project).scalar_one(), run["created_at"]
     )
     connection.execute(
         sa.insert(training_sessions).values(
@@ -41,7 +40,7 @@ def begin_training(connection: sa.Connection, principal: Principal, job_row_id: 
             task_id=_task_of_job(job_row_id),
             run_id=run_row_id,
             dataset_id=run["dataset_id"],
-            annotation_set_id=default_set(run["dataset_id"]),
+            annotation_set_id=set_of(run["dataset_id"]),
             name=run["name"][:MAX_NAME],
             model=run["pipeline"],
             params=params_of_run(run),
@@ -49,8 +48,8 @@ def begin_training(connection: sa.Connection, principal: Principal, job_row_id: 
             val_group="val",
             metrics={},
             created_by=principal.key_id,
-            created_at=now,
-            updated_at=now,
+            created_at=run["created_at"],
+            updated_at=run["created_at"],
         )
     )
 
@@ -108,6 +107,7 @@ def begin_validation(
     description: str | None,
     project_row_id: int | None = None,
     asked: bool = False,
+    annotation_set: str | None = None,
 ) -> None:
     """The session of an evaluation whose job was just written down; ``project_row_id``: the dataset's.
 
@@ -133,7 +133,7 @@ def begin_validation(
             training_session_id=None if trained is None else trained["id"],
             task_id=_task_of_job(job_row_id),
             dataset_id=dataset.row_id,
-            annotation_set_id=default_set(dataset.row_id),
+            annotation_set_id=set_of(dataset.row_id, annotation_set or DEFAULT_SET),
             name=name[:MAX_NAME],
             description=description,
             params=params,
@@ -157,13 +157,13 @@ def set_evaluation(connection: sa.Connection, job_row_id: int, evaluation_id: st
     )
 
 
-def default_set(dataset_row_id: int | None) -> sa.ScalarSelect[int]:
-    """The row of a dataset's default annotation set, as a part of a statement."""
+def set_of(dataset_row_id: int | None, name: str = DEFAULT_SET) -> sa.ScalarSelect[int]:
+    """The row of a dataset's annotation set, as a part of a statement."""
     return (
         sa.select(annotation_sets.c.id)
         .where(
             annotation_sets.c.dataset_id == dataset_row_id,
-            annotation_sets.c.name == DEFAULT_SET,
+            annotation_sets.c.name == name,
             annotation_sets.c.deleted_at.is_(None),
         )
         .scalar_subquery()

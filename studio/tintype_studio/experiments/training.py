@@ -28,7 +28,7 @@ from tintype_studio.experiments.session import (
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.names import clean_text, printable
-from tintype_studio.storage.session_tables import experiments, tasks, training_sessions
+from tintype_studio.storage.session_tables import experiments, tasks, training_sessions, validation_sessions
 from tintype_studio.tasks.service import insert_told
 from tintype_studio.wire_ids import named_by
 
@@ -149,8 +149,11 @@ class TrainingSessions:
         params: dict[str, Any] | None = None,
         metrics: dict[str, Any] | None = None,
         merge: bool = False,
+        experiment: Experiment | None = None,
     ) -> TrainingSession:
         """Change what is told of a session; ``params`` and ``metrics`` replace those before, or join them.
+
+        ``experiment`` moves it there, with its validations.
 
         Of a training of this server, ``Conflict``: ``own_session`` for params, ``own_metric`` for what was
         measured; other metrics stand beside.
@@ -159,9 +162,16 @@ class TrainingSessions:
         if session.run_row_id is not None:
             require_untold("trained", params, metrics, metrics_of_run(self._studio, session.run_row_id))
         told = told_values(name=name, description=description)
+        told |= {} if experiment is None else {"experiment_id": experiment.row_id}
         changes = {"params": params, "metrics": metrics}
         with self._db.write() as connection:
             update_told(connection, training_sessions, session.row_id, told, changes, merge=merge)
+            if experiment is not None:
+                connection.execute(
+                    sa.update(validation_sessions)
+                    .where(validation_sessions.c.training_session_id == session.row_id)
+                    .values(experiment_id=experiment.row_id)
+                )
         return self.get(principal, ref)
 
     def metrics(self, session: TrainingSession) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -93,6 +92,16 @@ class ValidationSessions:
             query = query.where(validation_sessions.c.id < self.get(principal, before).row_id)
         with self._db.read() as connection:
             rows = connection.execute(query.order_by(validation_sessions.c.id.desc()).limit(limit)).mappings()
+            return [validation_of(row) for row in rows]
+
+    def every(self, principal: Principal, training: TrainingSession) -> Sequence[ValidationSession]:
+        """All validations of a training session."""
+        query = validation_listed().where(
+            validation_sessions.c.organization_id == principal.organization_id,
+            validation_sessions.c.training_session_id == training.row_id,
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query.order_by(validation_sessions.c.id)).mappings()
             return [validation_of(row) for row in rows]
 
     def metrics(self, session: ValidationSession) -> dict[str, Any]:
@@ -186,7 +195,7 @@ class ValidationSessions:
 
         ``params`` may hold ``split`` (train, val, test, all). Raises Conflict (``not_trained_here``,
         ``model_not_ready``) and InvalidInput (``unknown_parameters``, ``invalid_split``,
-        ``unknown_model_file``, ``annotation_set_not_measured``).
+        ``unknown_model_file``).
         """
         if training.run_id is None:
             raise Conflict(
@@ -227,13 +236,8 @@ class ValidationSessions:
             "params": params,
             "project": project_row_id,
         }
-        if annotation_set not in {None, DEFAULT_SET}:
-            raise InvalidInput(
-                f"Models are measured against the annotation set {DEFAULT_SET!r} only.",
-                code="annotation_set_not_measured",
-                fix="Leave the annotation set out, or start a user-managed session (is_local).",
-            )
-        return {"model_id": training.model_id, "dataset": dataset, "split": split, "session": session}
+        args = {"model_id": training.model_id, "dataset": dataset, "split": split, "session": session}
+        return args | ({} if annotation_set in {None, DEFAULT_SET} else {"annotation_set": annotation_set})
 
     def start(self, principal: Principal, args: dict[str, Any]) -> Job:
         """Start the job of ``job_args``; its session is made in the same transaction."""
@@ -276,37 +280,6 @@ class ValidationSessions:
                 )
         return self._files.put(principal, Owner.VALIDATION, session.row_id, incoming)
 
-    def delete(self, principal: Principal, refs: Sequence[str]) -> Sequence[ValidationSession]:
-        """Delete sessions, all or none; their evaluations stop. Those that are deleted are passed over.
-
-        They can be brought back for a month. ``NotFound`` for an id that never was one of the organization.
-        """
-        deleted = [
-            found for ref in dict.fromkeys(refs) if (found := self._living(principal, ref)) is not None
-        ]
-        for session in deleted:
-            if session.task is not None and session.task.job_id is not None and not session.task.ended:
-                with suppress(Conflict):  # it ended just now
-                    self._studio.jobs.cancel(principal, session.task.job_id)
-        now = clock.now()
-        with self._db.write() as connection:
-            for session in deleted:
-                connection.execute(
-                    sa.update(validation_sessions)
-                    .where(validation_sessions.c.id == session.row_id)
-                    .values(deleted_at=now, updated_at=now)
-                )
-                log_change(
-                    connection,
-                    principal,
-                    Kind.SESSION_DELETED,
-                    None,
-                    subject=session.id,
-                    label=session.name,
-                    detail={"session": "validation"},
-                )
-        return deleted
-
     # --- Within -----------------------------------------------------------------------------------------
 
     def _one(self, principal: Principal, which: sa.ColumnElement[bool], called: str) -> ValidationSession:
@@ -330,17 +303,3 @@ class ValidationSessions:
         if session.evaluation_row_id is None:
             return []
         return files_of_evaluation(self._studio, session.evaluation_row_id)
-
-    def _living(self, principal: Principal, ref: str) -> ValidationSession | None:
-        """The session; None when it was deleted. ``NotFound`` when there never was one."""
-        try:
-            return self.get(principal, ref)
-        except NotFound:
-            was_there = sa.select(validation_sessions.c.id).where(
-                named_by(validation_sessions, VALIDATION, ref),
-                validation_sessions.c.organization_id == principal.organization_id,
-            )
-            with self._db.read() as connection:
-                if connection.execute(was_there).first() is None:
-                    raise
-            return None

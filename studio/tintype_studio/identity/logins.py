@@ -218,7 +218,7 @@ class Logins:
         Whether the key works is for ``Keys.authenticate``.
         """
         known = self._cache.get(login_id)
-        if known is None or time.monotonic() - known[0] >= CACHE_SECONDS:
+        if known is None or not self.knows(login_id):
             with self._db.read() as connection:
                 found = connection.execute(
                     sa.select(logins.c.generation).where(logins.c.uuid == login_id)
@@ -231,6 +231,11 @@ class Logins:
         if known[1] is None or known[1] != generation:
             raise Unauthorized("The token was taken back.", code="invalid_token", fix="Log in again.")
         return self._secret(login_id)
+
+    def knows(self, login_id: str) -> bool:
+        """Whether ``key_of`` can do without the database: the login was looked up a moment ago."""
+        known = self._cache.get(login_id)
+        return known is not None and time.monotonic() - known[0] < CACHE_SECONDS
 
     def end_sessions(self, login_id: str) -> None:
         """Log out everywhere: tokens of before open nothing more."""

@@ -15,11 +15,12 @@ from tintype_studio.errors import Conflict
 from tintype_studio.history.changes import Kind, log_change
 from tintype_studio.identity.keys import Principal
 from tintype_studio.multisensor.file_types import IMAGE
-from tintype_studio.multisensor.new_rows import insert_files
 from tintype_studio.multisensor.samples import no_sample
 from tintype_studio.multisensor.staging import Staged
 from tintype_studio.multisensor.updating import set_size
+from tintype_studio.storage.prepared import Prepared, Row
 from tintype_studio.storage.tables import datasets, sample_files, samples
+from tintype_studio.storage.upkeep_tables import swept_blobs
 
 KeepBytes = Callable[[sa.Connection, set[str]], None]
 
@@ -47,8 +48,7 @@ class Attach:
     @classmethod
     def many(cls, connection: sa.Connection, pieces: Sequence[Attach]) -> list[bool]:
         """Write several; raises for the first that cannot be written, and nothing may be kept then."""
-        rows = _rows(connection, pieces)
-        there = _files(connection, pieces)
+        rows, there = _look_up(connection, pieces)
         written: list[Attach] = []
         done: list[bool] = []
         for piece in pieces:
@@ -72,31 +72,43 @@ class Attach:
         return done
 
 
-def _rows(connection: sa.Connection, pieces: Sequence[Attach]) -> dict[int, sa.RowMapping]:
-    found = connection.execute(
-        sa.select(samples, datasets.c.organization_id)
-        .join(datasets, datasets.c.id == samples.c.dataset_id)
-        .where(
-            samples.c.id.in_([piece.row_id for piece in pieces]),
-            samples.c.deleted_at.is_(None),
-            datasets.c.deleted_at.is_(None),
-        )
-        .order_by(samples.c.id)
-        .with_for_update(of=samples)
+# Every file that is put asks these.
+_ROW = Prepared(
+    sa.select(samples, datasets.c.organization_id)
+    .join(datasets, datasets.c.id == samples.c.dataset_id)
+    .where(
+        samples.c.id == sa.bindparam("row"), samples.c.deleted_at.is_(None), datasets.c.deleted_at.is_(None)
     )
-    return {row["id"]: row for row in found.mappings()}
-
-
-def _files(connection: sa.Connection, pieces: Sequence[Attach]) -> dict[tuple[int, str], str]:
-    found = connection.execute(
-        sa.select(sample_files.c.sample_id, sample_files.c.type, sample_files.c.sha256).where(
-            sample_files.c.sample_id.in_([piece.row_id for piece in pieces])
-        )
+    .with_for_update(of=samples)
+)
+_FILES = Prepared(
+    sa.select(sample_files.c.type, sample_files.c.sha256).where(
+        sample_files.c.sample_id == sa.bindparam("row")
     )
-    return {(row.sample_id, row.type): row.sha256 for row in found}
+)
+_INSERT = Prepared(
+    sa.insert(sample_files), columns=("sample_id", "type", "sha256", "size", "mime_type", "filename")
+)
+_MARK = Prepared(
+    sa.select(swept_blobs.c.sha256).where(swept_blobs.c.sha256 == sa.bindparam("digest")).with_for_update()
+)
 
 
-def _write(connection: sa.Connection, pieces: Sequence[Attach], rows: dict[int, sa.RowMapping]) -> None:
+def _look_up(
+    connection: sa.Connection, pieces: Sequence[Attach]
+) -> tuple[dict[int, Row], dict[tuple[int, str], str]]:
+    """Rows of living samples, locked, and the digests of their files by row and type."""
+    rows: dict[int, Row] = {}
+    there: dict[tuple[int, str], str] = {}
+    # In one order, so that two who lock several do not wait for each other.
+    for row_id in sorted({piece.row_id for piece in pieces}):
+        rows |= {row["id"]: row for row in _ROW.all(connection, {"row": row_id})}
+        for known in _FILES.all(connection, {"row": row_id}):
+            there[row_id, known["type"]] = known["sha256"]
+    return rows, there
+
+
+def _write(connection: sa.Connection, pieces: Sequence[Attach], rows: dict[int, Row]) -> None:
     by_organization: dict[int, list[Attach]] = defaultdict(list)
     by_dataset: dict[int, list[Attach]] = defaultdict(list)
     for piece in pieces:
@@ -105,8 +117,19 @@ def _write(connection: sa.Connection, pieces: Sequence[Attach], rows: dict[int, 
     for own in by_organization.values():
         images = sum(piece.staged.file.type == IMAGE for piece in own)
         require_room(connection, own[0].principal, images, sum(piece.staged.file.size for piece in own))
-    insert_files(connection, [(piece.row_id, piece.staged) for piece in pieces])
     for piece in pieces:
+        file = piece.staged.file
+        _INSERT.run(
+            connection,
+            {
+                "sample_id": piece.row_id,
+                "type": file.type,
+                "sha256": file.sha256,
+                "size": file.size,
+                "mime_type": file.mime_type,
+                "filename": file.filename,
+            },
+        )
         if piece.staged.file.type == IMAGE:
             _see(connection, rows[piece.row_id], piece.staged)
         _log(connection, piece, rows[piece.row_id])
@@ -119,10 +142,16 @@ def _write(connection: sa.Connection, pieces: Sequence[Attach], rows: dict[int, 
             completed=sum(row["status"] == Status.COMPLETE.value for row in seen),
             size=sum(piece.staged.file.size for piece in own),
         )
-    pieces[0].keep_bytes(connection, {piece.staged.file.sha256 for piece in pieces})
+    marked = {
+        digest
+        for digest in {piece.staged.file.sha256 for piece in pieces}
+        if _MARK.all(connection, {"digest": digest})
+    }
+    if marked:
+        pieces[0].keep_bytes(connection, marked)
 
 
-def _see(connection: sa.Connection, row: sa.RowMapping, staged: Staged) -> None:
+def _see(connection: sa.Connection, row: Row, staged: Staged) -> None:
     """What a picture tells of its sample: the size, and the end of its name where it was converted."""
     before, after = (row["width"], row["height"]), (staged.width, staged.height)
     if before != after:
@@ -149,7 +178,7 @@ def _see(connection: sa.Connection, row: sa.RowMapping, staged: Staged) -> None:
     )
 
 
-def _log(connection: sa.Connection, piece: Attach, row: sa.RowMapping) -> None:
+def _log(connection: sa.Connection, piece: Attach, row: Row) -> None:
     """Files of a sample that the same call added go with it, and need no line of their own."""
     file, principal = piece.staged.file, piece.principal
     if principal.call_id is not None and row["created_call"] == principal.call_id:

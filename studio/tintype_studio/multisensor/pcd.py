@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 200 << 20
 """Of a file, and of its points once they are decompressed."""
-MAX_COMPRESSED = 64 << 20
+MAX_COMPRESSED = 32 << 20
 """Bytes that a compressed file may expand to: it is done here, and slowly."""
+MAX_ASCII = 32 << 20
+"""Bytes of a file of text: each of its words is an object for a while."""
 MAX_POINTS = 10_000_000
 MAX_FIELDS = 128
 _MAX_HEADER = 1 << 14
@@ -238,6 +240,8 @@ def _require_bytes(header: Header, behind: int) -> None:
             f"bytes, but {behind:,} follow."
         )
     if header.encoding == "ascii":
+        if behind > MAX_ASCII:
+            raise _large(f"it has {behind:,} bytes of text", f"{MAX_ASCII:,} bytes; write it as binary")
         values = header.points * sum(field.count for field in header.fields)
         if behind + 1 < 2 * values:  # a digit and a space each
             raise _invalid(f"Its header claims {header.points:,} points, but only {behind:,} bytes follow.")

@@ -16,6 +16,7 @@ from tintype_studio.identity.keys import Principal
 from tintype_studio.names import lookup_name, printable
 from tintype_studio.snapshots.contents import type_of
 from tintype_studio.snapshots.paths import clean_paths
+from tintype_studio.snapshots.retention import fail_upload
 from tintype_studio.snapshots.snapshot import (
     Snapshot,
     SnapshotFile,
@@ -157,7 +158,7 @@ class Receiving:
         """Make an uploaded snapshot available, once its files are there and are what they say.
 
         ``InvalidInput`` (``file_missing``) names files that were not joined; a recording or table that
-        cannot be read is refused with its own code, and the snapshot stays pending.
+        cannot be read is refused with its own code, and the snapshot fails for good.
         """
         snapshot = self._snapshots.get(principal, ref)
         if snapshot.status is SnapshotStatus.AVAILABLE:
@@ -172,7 +173,12 @@ class Receiving:
                 fix="Put their parts and complete each file, then finish the snapshot.",
                 details={"missing": missing[:100]},
             )
-        found = self._snapshots.look_into(snapshot.files, check)
+        try:
+            found = self._snapshots.look_into(snapshot.files, check)
+        except InvalidInput as error:
+            # Its files cannot be put again, so that it stays what it is.
+            fail_upload(self._db, snapshot.row_id, error.message)
+            raise
         with self._db.write() as connection:
             changed = connection.execute(
                 sa.update(snapshots)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tintype_studio import clock
 from tintype_studio.history.changes import PURGED
+from tintype_studio.names import printable
 from tintype_studio.snapshots.snapshot import SnapshotStatus
 from tintype_studio.snapshots.uploads import KEEP, Parts
 from tintype_studio.storage.database import Database
@@ -19,6 +20,26 @@ BIN = timedelta(days=30)
 """How long a deleted snapshot can be brought back."""
 
 
+def fail_upload(database: Database, row_id: int, message: str) -> None:
+    """End a pending snapshot that cannot become available, and let go of what came of its files."""
+    with database.write() as connection:
+        failed = connection.execute(
+            sa.update(snapshots)
+            .where(snapshots.c.id == row_id, snapshots.c.status == SnapshotStatus.PENDING.value)
+            .values(
+                status=SnapshotStatus.FAILED.value,
+                error_message=printable(message[:500]),
+                completed_at=clock.now(),
+            )
+        ).rowcount
+        if failed:
+            mine = snapshot_files.c.snapshot_id == row_id
+            joined = sa.select(snapshot_files.c.sha256).where(mine, snapshot_files.c.sha256.is_not(None))
+            digests = connection.execute(joined).scalars().all()
+            connection.execute(sa.update(snapshot_files).where(mine).values(sha256=None))
+            mark_unused(database, connection, digests)
+
+
 def give_up_uploads(database: Database, parts: Parts) -> None:
     """Fail uploads that nobody finished within two days, and remove parts that nobody waits for."""
     over = sa.and_(
@@ -26,18 +47,9 @@ def give_up_uploads(database: Database, parts: Parts) -> None:
         snapshots.c.created_at < clock.now() - KEEP,
     )
     with database.read() as connection:
-        old = connection.execute(sa.select(snapshots.c.id).where(over).limit(1)).first()
-    if old is not None:
-        with database.write() as connection:
-            connection.execute(
-                sa.update(snapshots)
-                .where(over)
-                .values(
-                    status=SnapshotStatus.FAILED.value,
-                    error_message="Its upload was not finished within two days.",
-                    completed_at=clock.now(),
-                )
-            )
+        old = connection.execute(sa.select(snapshots.c.id).where(over)).scalars().all()
+    for row_id in old:
+        fail_upload(database, row_id, "Its upload was not finished within two days.")
 
     def waiting() -> set[str]:
         query = (

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ from tintype_studio.snapshots.snapshot import (
 )
 from tintype_studio.snapshots.uploads import KEEP, Parts
 from tintype_studio.storage.sensor_tables import snapshot_files, snapshots
-from tintype_studio.storage.sweep import mark_unused
+from tintype_studio.storage.sweep import mark_for, mark_unused
 
 if TYPE_CHECKING:
     from tintype_studio.studio import Studio
@@ -67,7 +68,7 @@ class Snapshots:
         self._db = studio.database
         self._blobs = studio.blobs
         self._scratch = studio.home / "tmp"
-        self.parts = Parts(studio.blobs, studio.signer)
+        self.parts = Parts(studio.blobs, studio.signer, self._expect)
         self.receiving = Receiving(studio.database, studio.blobs, self.parts, self)
 
     # --- What there is ------------------------------------------------------------------------------------
@@ -193,12 +194,12 @@ class Snapshots:
             check()
             with path.open("rb") as file:
                 sha256, size = self._blobs.put_file(file)
+            self._expect(sha256)
             stored.append(StoredFile(name, size, sha256))
         try:
             return stored, self.look_into(stored, check)
         except TintypeError:
-            with self._db.write() as connection:
-                mark_unused(self._db, connection, [file.sha256 for file in stored])
+            mark_for(self._db, [file.sha256 for file in stored], timedelta(0))
             raise
 
     def complete(
@@ -283,6 +284,10 @@ class Snapshots:
         give_up_uploads(self._db, self.parts)
         purge_deleted(self._db)
         sweep_layouts(self._scratch, KEEP)
+
+    def _expect(self, sha256: str) -> None:
+        """Have bytes swept that no row names in time; recording them takes this back."""
+        mark_for(self._db, [sha256], KEEP)
 
     def close(self) -> None:
         """Let nothing be joined any more."""

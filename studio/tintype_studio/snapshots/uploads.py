@@ -61,8 +61,12 @@ def parts_of(size: int) -> list[int]:
 class Parts:
     """Takes parts under signed links, and joins them. Thread-safe."""
 
-    def __init__(self, blobs: Blobs, signer: Signer) -> None:
+    def __init__(
+        self, blobs: Blobs, signer: Signer, storing: Callable[[str], None] = lambda _sha256: None
+    ) -> None:
+        """``storing`` is told the digest of a file before it is stored: no row may ever name it."""
         self._blobs = blobs
+        self._storing = storing
         self._store = blobs.store
         self._signer = signer
         self._swept = float("-inf")
@@ -214,6 +218,7 @@ class Parts:
         sha256 = whole.hexdigest()
         if not self._blobs.exists(sha256):
             self.require_disk(size)
+            self._storing(sha256)
             self._write(upload_id, size, name, sha256)
         return sha256
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
 import sqlalchemy as sa
 
+from tintype_studio.annotations.documents import set_row_id
+from tintype_studio.catalog.datasets import DEFAULT_SET
 from tintype_studio.catalog.samples import Status
 from tintype_studio.errors import InvalidInput, NotFound
 from tintype_studio.identity.keys import Principal
@@ -37,6 +39,13 @@ class Choice:
     """Ids, where they are known from the training; else the images' own split tells."""
     note: str | None = None
     """What whoever reads the figures must know."""
+    set_id: int | None = None
+    """Row of the annotation set that holds the truth; None for the default one."""
+
+    @property
+    def recorded_split(self) -> str:
+        """As it is kept with the evaluation: figures of another truth are not those of the default one."""
+        return self.split if self.set_id is None else f"{self.split}@{self.set_id}"
 
     def takes(self, sample: Sample) -> bool:
         """Whether an image is meant."""
@@ -65,12 +74,22 @@ def dataset_of(studio: Studio, principal: Principal, model: Model, name: str | N
     return dataset
 
 
-def choose(studio: Studio, dataset: Dataset, model: Model, split: str) -> Choice:
-    """The images that are meant by ``split``: train, val, test or all.
+def choose(
+    studio: Studio, dataset: Dataset, model: Model, split: str, annotation_set: str | None = None
+) -> Choice:
+    """The images that are meant by ``split``: train, val, test or all; the truth stands in a set by name.
 
     For the dataset that the model was trained on, what the training did counts; for another one the images'
     own splits; where there are none, all images.
     """
+    choice = _chosen(studio, dataset, model, split)
+    if annotation_set in {None, DEFAULT_SET}:
+        return choice
+    with studio.database.read() as connection:
+        return replace(choice, set_id=set_row_id(connection, dataset.row_id, str(annotation_set)))
+
+
+def _chosen(studio: Studio, dataset: Dataset, model: Model, split: str) -> Choice:
     own = dataset.row_id == model.dataset_row_id
     if split == ALL:
         return Choice(ALL, note="The model learned from some of these images." if own else None)
@@ -98,9 +117,15 @@ def candidates(studio: Studio, dataset: Dataset, model: Model, choice: Choice) -
     by_folder = model.model_type is Task.CLASSIFICATION
     after = 0
     while page := studio.samples.page(dataset, limit=PAGE, after=after):
+        there = None
+        if choice.set_id is not None:
+            texts = studio.documents.texts_of_samples(page, choice.set_id)
+            there = {sample.id for sample, text in texts if len(text) > len("[]")}
         for sample in page:
-            told = sample.folder != "/" if by_folder else sample.status is Status.COMPLETE
-            if (sample.annotation_count or told) and choice.takes(sample):
+            empty = there is None and sample.status is Status.COMPLETE
+            told = sample.folder != "/" if by_folder else empty
+            labelled = sample.annotation_count if there is None else sample.id in there
+            if (labelled or told) and choice.takes(sample):
                 yield sample
         after = page[-1].row_id
 

@@ -97,6 +97,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         spoken.ok("groups.create", {"dataset_id": made["id"], "group_names": ["train"], "group_splits": [0]})
         listed = spoken.ok("samples.list", {"dataset_id": made["id"]})["samples"]
         ids = [each["id"] for each in listed]
+        spoken.ok("version.tag.create", {"dataset_id": made["id"], "name": "v1"})
+
+        def tool(name: str, /, **arguments: Any) -> dict[str, Any]:
+            found: dict[str, Any] = spoken.rest.ok("POST", f"/_dispatch/{name}", json=arguments)
+            return found
+
+        experiment = tool("create_experiment", name="runs")["id"]
+        tool("create_session", experiment_id=experiment, name="mine", model="small", dataset_name="signs")
         known: dict[str, list[Any]] = {
             "project_id": [project, f"p-{project:x}"],
             "dataset_id": [made["id"]],
@@ -125,8 +133,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "file_sizes": [[10, 20]],
             "continue_token": ["", "x", "1"],
             "snapshot_id": [1],
-            "task_id": [1],
-            "session_id": [1],
+            **{
+                name: [1]
+                for name in ("task_id", "docker_task_id", "session_id", "trainer_id", "trainer_session_id")
+            },
+            **{name: [1] for name in ("training_session_id", "validate_session_id")},
+            "session_ids": [[1]],
+            "metrics": [{"loss": 0.5}, {"a": {"b": [1, "x"]}}],
+            "stages": [[{"load": "Loading"}]],
+            "tag": ["v1"],
+            "tag_name": ["v1"],
             "annotation_types": [["box"]],
             "updates": [[]],
         }
@@ -248,6 +264,7 @@ IDS = re.compile(r"(_id|^id)$")
 OWN = {
     *("version", "auth.refresh", "auth.verify_token", "accounting.get_usage_summary", "org.get"),
     *("project.list", "snapshots.list", "task.list", "job.list", "recycle.list"),
+    *("trainer.server.schema", "validate.schema"),
 }
 """Methods that tell of the caller's own organization alone, and take no id of anything."""
 

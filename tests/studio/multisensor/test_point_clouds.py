@@ -220,7 +220,7 @@ def test_sizes_of_the_compressed_part_that_lie_are_refused(sizes, says):
 
 
 def test_bytes_that_cannot_make_so_many_are_refused_before_any_work():
-    number = 3_000_000
+    number = 1_000_000
     head = cloud(some(0), "binary_compressed", WIDTH=str(number), POINTS=str(number))
     head = head[: head.index(b"DATA binary_compressed\n") + 23]
     with pytest.raises(InvalidInput, match="cannot make"):
@@ -233,6 +233,13 @@ def test_a_compressed_cloud_over_the_limit_is_told_to_come_as_binary():
     head = head[: head.index(b"DATA binary_compressed\n") + 23]
     with pytest.raises(TooLarge, match="write it as binary"):
         pcd.check(head + struct.pack("<II", 30, number * 15) + bytes(30))
+
+
+def test_much_text_is_told_to_come_as_binary(monkeypatch):
+    monkeypatch.setattr(pcd, "MAX_ASCII", 1_000)
+    pcd.check(cloud(some(10), "ascii"))
+    with pytest.raises(TooLarge, match="write it as binary"):
+        pcd.check(cloud(some(100), "ascii"))
 
 
 @given(st.binary(max_size=400), st.sampled_from(ENCODINGS), st.integers(0, 400), st.integers(0, 30))

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -356,6 +357,37 @@ def test_the_database_finds_what_a_plain_reading_finds(find, studio, filled):
 
     run()
     assert len(answers) > 8  # not all of them ask for everything or nothing
+
+
+def test_near_is_a_distance_on_the_earth(studio, owner, dataset, find):
+    """Beside the haversine formula, near the equator, the poles and the date line."""
+    rng = np.random.default_rng(4)
+    places = [(0, 0), (48.1, 11.6), (-33.9, 151.2), (70, 179.999), (-65, -179.99), (84, 20)]
+    spots = []
+    for latitude, longitude in places:
+        reach = np.degrees(rng.uniform(0, 150_000, 12) / 6_371_000)
+        angle = rng.uniform(0, 2 * np.pi, 12)
+        east = longitude + reach * np.sin(angle) / np.cos(np.radians(latitude))
+        spots += zip(latitude + reach * np.cos(angle), (east + 180) % 360 - 180, strict=True)
+    news = [
+        NewSample(image_name=f"spot {n}", meta=meta_of({"location": {"lat": float(lat), "lon": float(lon)}}))
+        for n, (lat, lon) in enumerate(spots)
+    ]
+    studio.population.populate(owner, studio.datasets.get(owner, dataset.name), news)
+    for latitude, longitude in places:
+        for metres in (500, 20_000, 100_000):
+            found = find(f"near({latitude}, {longitude}, {metres}) and filename ~ 'spot *'")
+            for n, (lat, lon) in enumerate(spots):
+                away = _haversine(latitude, longitude, lat, lon)
+                if abs(away - metres) > 0.004 * metres:
+                    assert (f"spot {n}" in found) == (away < metres), (latitude, longitude, metres, away)
+
+
+def _haversine(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
+    a, b = math.radians(lat), math.radians(other_lat)
+    half_north, half_east = (b - a) / 2, math.radians(other_lon - lon) / 2
+    share = math.sin(half_north) ** 2 + math.cos(a) * math.cos(b) * math.sin(half_east) ** 2
+    return 2 * 6_371_000 * math.asin(math.sqrt(share))
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def restore_args(snapshot: Snapshot, dataset: str = "back", **more: Any) -> dict
         "fps": None,
         "labels": [],
         "threshold": 0.5,
+        "overwrite": False,
         **more,
     }
 

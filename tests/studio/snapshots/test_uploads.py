@@ -216,7 +216,9 @@ def test_another_organization_sees_and_touches_nothing(
 def test_an_upload_that_nobody_finishes_is_given_up_and_its_parts_go(
     studio: Studio, owner: Principal, move_clock: Any, home: Path
 ) -> None:
-    upload = begin(studio, owner, {"x": bytes(2 * PART)})
+    upload = begin(studio, owner, {"x": bytes(2 * PART), "y": b"joined"})
+    put(studio, upload.files[1].tokens[0], b"joined")
+    studio.snapshots.receiving.join(owner, upload.snapshot.id, "y")
     put(studio, upload.files[0].tokens[0], bytes(PART))
     studio.snapshots.sweep()
     assert len(waiting(studio)) == 1
@@ -232,6 +234,8 @@ def test_an_upload_that_nobody_finishes_is_given_up_and_its_parts_go(
     found = studio.snapshots.get(owner, upload.snapshot.id)
     assert found.status is SnapshotStatus.FAILED
     assert "two days" in (found.error_message or "")
+    studio.settle()
+    assert list(studio.blobs.digests()) == []
     finish = studio.snapshots.receiving.finish
     assert code_of(lambda: finish(owner, found.id), Conflict) == "snapshot_not_pending"
 
@@ -244,14 +248,21 @@ def test_a_deleted_upload_takes_its_parts_with_it(studio: Studio, owner: Princip
     assert studio.snapshots.list(owner) == []
 
 
-def test_a_recording_that_was_cut_off_stays_pending_and_says_why(studio: Studio, owner: Principal) -> None:
+def test_a_recording_that_was_cut_off_fails_says_why_and_keeps_no_bytes(
+    studio: Studio, owner: Principal
+) -> None:
     data = drive(count=10)[:20_000]
     upload = begin(studio, owner, {"drive.mcap": data})
     put_all(studio, upload, {"drive.mcap": data}, PART)
     studio.snapshots.receiving.join(owner, upload.snapshot.id, "drive.mcap")
     finish = studio.snapshots.receiving.finish
     assert code_of(lambda: finish(owner, upload.snapshot.id)) == "mcap_truncated"
-    assert studio.snapshots.get(owner, upload.snapshot.id).status is SnapshotStatus.PENDING
+    found = studio.snapshots.get(owner, upload.snapshot.id)
+    assert found.status is SnapshotStatus.FAILED
+    assert "cut off" in (found.error_message or "")
+    assert code_of(lambda: finish(owner, found.id), Conflict) == "snapshot_not_pending"
+    studio.settle()
+    assert list(studio.blobs.digests()) == []
 
 
 JOIN = """
@@ -318,3 +329,30 @@ def test_parts_on_a_store_without_files(studio: Studio, tmp_path: Path) -> None:
     assert parts._blobs.get(sha256) == data
     parts.discard("an-upload")
     assert not list(parts._listed("an-upload"))
+
+
+def test_bytes_that_were_joined_for_nobody_are_swept(
+    studio: Studio, owner: Principal, move_clock: Any
+) -> None:
+    data = os.urandom(2 * PART)
+    upload = begin(studio, owner, {"x": data})
+    put_all(studio, upload, {"x": data}, PART)
+    file = upload.files[0]
+    studio.snapshots.parts.join(file.upload_id, file.size, "x", None)  # and the caller is gone
+    kept = begin(studio, owner, {"y": data}, "kept")
+    put_all(studio, kept, {"y": data}, PART)
+    studio.settle()
+    assert len(list(studio.blobs.digests())) == 1
+    studio.snapshots.receiving.join(owner, kept.snapshot.id, "y")
+    studio.snapshots.receiving.finish(owner, kept.snapshot.id)
+    move_clock(timedelta(days=3))
+    studio.settle()
+    assert len(list(studio.blobs.digests())) == 1  # another snapshot has the same bytes
+    lost = os.urandom(PART)
+    upload = begin(studio, owner, {"z": lost})
+    put_all(studio, upload, {"z": lost}, PART)
+    studio.snapshots.parts.join(upload.files[0].upload_id, PART, "z", None)
+    assert len(list(studio.blobs.digests())) == 2
+    move_clock(timedelta(days=6))
+    studio.settle()
+    assert len(list(studio.blobs.digests())) == 1

@@ -1,11 +1,11 @@
-"""Versions as a property: whatever is done to a dataset between two of them, a restore brings every byte back,
-and its undo brings back every byte of what it replaced.
+"""Versions as a property: whatever is done to a dataset between two of them, a restore brings every byte
+back, and its undo brings back every byte of what it replaced.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from tintype_studio.multisensor.new_sample import NewSample
 from tintype_studio.multisensor.sample_meta import SampleMeta
 from tintype_studio.studio import Studio, Workspace
 
+EXAMPLES = int(os.environ.get("TINTYPE_VERSION_EXAMPLES", "25"))
 PICTURES = [jpeg(16, 12, seed=n) for n in range(4)]
 CLOUD = (
     b"# .PCD v0.7\nVERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 1\nHEIGHT 1\n"
@@ -179,7 +180,7 @@ class Doing:
 
 
 @settings(
-    max_examples=25,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

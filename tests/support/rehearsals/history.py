@@ -94,6 +94,8 @@ REFUSED: Refusals = [
     ("confirm_call", "confirmation_used", used),
     ("confirm_call", "approval_denied", denied),
     ("confirm_call", "dataset_not_found", about_something_gone),
+    ("purge_deleted", "not_in_bin", lambda w: {"items": ["ds-1"]}),
+    ("purge_deleted", "invalid_input", lambda w: {"items": ["ds-1"], "dataset_name": "signs"}),
     ("undo_call", "nothing_to_undo", lambda w: {"call_id": "x"}),
     ("undo_call", "already_undone", undone),
     ("undo_call", "later_changes", built_upon),

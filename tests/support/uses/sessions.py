@@ -105,10 +105,10 @@ def use_start_validation(door: Door, world: World) -> None:
     assert "job" not in told
 
 
-def use_delete_validation_sessions(door: Door, world: World) -> None:
+def use_delete_sessions(door: Door, world: World) -> None:
     training = _session(world)["id"]
     one = world.make("start_validation", training_session_id=training, user_managed=True)["session"]
-    value = door.call("delete_validation_sessions", {"session_ids": [one["wire_id"]]}, confirm=True).value
+    value = door.call("delete_sessions", {"session_ids": [one["wire_id"]]}, confirm=True).value
     assert value == {"deleted": [one["id"]]}
     asked = {"kind": "validation", "training_session_id": training}
     assert world.make("list_sessions", **asked)["sessions"] == []

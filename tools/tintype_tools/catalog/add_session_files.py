@@ -6,11 +6,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from tintype_studio.experiments.deletion import find_session
 from tintype_studio.experiments.files import Incoming, Owner
 from tintype_studio.experiments.session import ValidationSession
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import FileShape, SessionId, TaskId, find_session, tried
+from tintype_tools.session_shapes import FileShape, SessionId, TaskId, tried
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
 MAX_TEXT = 1024 * 1024
@@ -57,7 +58,7 @@ def handle(args: AddSessionFilesArgs, call: Call) -> AddSessionFilesResult:
         task = call.studio.tasks.get(principal, args.task_id or "")
         kept = experiments.files.put(principal, Owner.TASK, task.row_id, _incoming(args, call))
     else:
-        session = find_session(call, args.session_id)
+        session = find_session(call.studio, call.principal, args.session_id)
         if isinstance(session, ValidationSession):
             kept = experiments.validation.add_files(principal, session, _incoming(args, call))
         else:

@@ -41,7 +41,7 @@ TOOL = ToolSpec(
     toolset="sessions",
     core=False,
     description=(
-        "Use when trainings that are run elsewhere need an experiment to be kept in: makes an empty one in a "
+        "Use when results of an outside trainer need an experiment to be kept in: makes an empty one in a "
         "project, for create_session."
     ),
     args=CreateExperimentArgs,

@@ -32,7 +32,7 @@ class CreateSnapshotArgs(Args):
     """What to freeze: a dataset, local files, or files that will be put."""
 
     name: Annotated[str, Field(description="One line.", min_length=1, max_length=MAX_NAME)]
-    description: Annotated[str | None, Field(max_length=10_000)] = None
+    description: Annotated[str | None, Field(description="What it is for.", max_length=10_000)] = None
     dataset_name: Annotated[str | None, Field(description="Freeze this dataset.")] = None
     annotation_set: Annotated[str, Field(description="Of the dataset.", max_length=120)] = DEFAULT_SET
     paths: Annotated[

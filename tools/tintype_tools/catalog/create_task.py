@@ -19,7 +19,7 @@ class CreateTaskArgs(Args):
     type: Annotated[
         str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Such as convertor, upload, import.")
     ]
-    project: ProjectName | None = None
+    project: Annotated[ProjectName | None, Field(description="Left out: the default project.")] = None
     status: Annotated[str, Field(description="Where it stands.", max_length=40)] = "created"
     instance: Annotated[str | None, Field(description="Machine that does it.", max_length=40)] = None
 

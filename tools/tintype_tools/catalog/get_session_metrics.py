@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tintype_studio.experiments.deletion import find_session
 from tintype_studio.experiments.files import StoredFile
 from tintype_studio.experiments.session import ValidationSession
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import FileShape, Parameters, SessionId, SessionShape, find_session
+from tintype_tools.session_shapes import FileShape, Parameters, SessionId, SessionShape
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
 
@@ -29,7 +30,7 @@ class GetSessionMetricsResult(Result):
 def handle(args: GetSessionMetricsArgs, call: Call) -> GetSessionMetricsResult:
     """Look."""
     experiments = call.studio.experiments
-    session = find_session(call, args.session_id)
+    session = find_session(call.studio, call.principal, args.session_id)
     files: Sequence[StoredFile]
     if isinstance(session, ValidationSession):
         metrics, files = experiments.validation.metrics(session), experiments.validation.files(session)

@@ -27,7 +27,16 @@ class ImportDatasetArgs(Args):
     path: Annotated[str, Field(description="Local folder or .zip file; the server's machine reads it.")]
     format: Annotated[
         Literal[
-            "auto", "pictograph", "coco", "yolo", "cvat", "pascal_voc", "labelme", "csv", "darwin", "edgefirst"
+            "auto",
+            "pictograph",
+            "coco",
+            "yolo",
+            "cvat",
+            "pascal_voc",
+            "labelme",
+            "csv",
+            "darwin",
+            "edgefirst",
         ],
         Field(description="auto tells it from the files; darwin is V7's JSON."),
     ] = "auto"

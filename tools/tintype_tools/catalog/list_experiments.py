@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
 from tintype_tools.session_shapes import Before, ExperimentShape, Limit, ProjectName, next_before, project_row
@@ -11,7 +15,7 @@ from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 class ListExperimentsArgs(Args):
     """Which of them."""
 
-    project: ProjectName | None = None
+    project: Annotated[ProjectName | None, Field(description="Only those of this project.")] = None
     limit: Limit = 50
     before: Before = None
 

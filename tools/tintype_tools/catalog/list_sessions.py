@@ -31,7 +31,7 @@ class ListSessionsArgs(Args):
     training_session_id: Annotated[
         SessionId | None, Field(description="Validations of this training session.")
     ] = None
-    project: ProjectName | None = None
+    project: Annotated[ProjectName | None, Field(description="Only those of this project.")] = None
     limit: Limit = 50
     before: Before = None
 

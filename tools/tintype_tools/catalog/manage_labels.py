@@ -9,7 +9,6 @@ from pydantic import Field
 from tintype_studio.annotations.labels import LabelChange, NewLabel
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.roles import Role
-from tintype_studio.names import lookup_name
 from tintype_tools.call import Call
 from tintype_tools.catalog_shapes import Color, LabelIndex, LabelName, LabelShape
 from tintype_tools.shapes import DatasetName
@@ -78,8 +77,8 @@ def handle(args: ManageLabelsArgs, call: Call) -> ManageLabelsResult:
         shared_index=args.allow_shared_index,
         check=call.check,
     )
-    named = {lookup_name(name) for name in (*(a.name for a in args.add), *(_after(u) for u in args.update))}
-    listed = [label for label in labels.list(call.principal, args.dataset_name) if label.name in named]
+    named = [*(new.name for new in args.add), *(_after(update) for update in args.update)]
+    listed = labels.list(call.principal, args.dataset_name, names=named)
     return ManageLabelsResult(changed=changed, labels=[LabelShape.of(label) for label in listed])
 
 

@@ -114,10 +114,10 @@ TOOL = ToolSpec(
     toolset="samples",
     core=False,
     description=(
-        "Use when the user wants the samples of a dataset that meet conditions: on sequence, frame, group, "
-        "date, place, weather, files, or on annotations (how many of a label, scores, object ids, box sizes, "
-        "distances). A small language of filters; the answer can include a numbered grid of pictures to "
-        "look at. To find by what a picture shows in words use search_by_tag."
+        "Use when the user wants the multi-sensor samples of a dataset that meet conditions: on sequence, "
+        "frame, group, date, place, weather, files, or on what is marked in them (how many of a class, "
+        "scores, object ids, sizes, distances). A small language of filters; the answer can include a "
+        "numbered grid of pictures to look at. For tags alone use search_by_tag."
     ),
     args=QuerySamplesArgs,
     result=QuerySamplesResult,

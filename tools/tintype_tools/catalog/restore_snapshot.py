@@ -85,6 +85,7 @@ def job_args(args: RestoreSnapshotArgs, call: Call) -> dict[str, Any]:
         "fps": args.fps,
         "labels": args.labels or [],
         "threshold": args.confidence_threshold,
+        "overwrite": False,
     }
 
 

@@ -131,8 +131,8 @@ TOOL = ToolSpec(
     core=False,
     description=(
         "Use when a training session is to be validated and the outcome kept as a session of its own: "
-        "measures its model on a dataset in a free job; with user_managed it makes an empty session that an "
-        "outside validator fills. For figures of a model_id use evaluate_model."
+        "measures its model on a dataset in a free job; with user_managed it only opens one that an outside "
+        "validator fills. For figures of a model_id use evaluate_model."
     ),
     args=StartValidationArgs,
     result=StartValidationResult,

@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from tintype_studio.errors import InvalidInput
+from tintype_studio.experiments.deletion import find_session
 from tintype_studio.experiments.session import ValidationSession
 from tintype_studio.identity.roles import Role
 from tintype_tools.call import Call
-from tintype_tools.session_shapes import Parameters, SessionId, SessionShape, find_session, tried
+from tintype_tools.session_shapes import ExperimentId, Parameters, SessionId, SessionShape, tried
 from tintype_tools.spec import Args, Category, Effect, Result, ToolSpec
 
 
@@ -24,6 +25,9 @@ class UpdateSessionArgs(Args):
         bool, Field(description="Add to metrics and params; false replaces those told before.")
     ] = False
     name: Annotated[str | None, Field(description="Another name.", max_length=120)] = None
+    experiment_id: Annotated[
+        ExperimentId | None, Field(description="Move a training session to this experiment.")
+    ] = None
     description: Annotated[str | None, Field(description="Free text.", max_length=2000)] = None
 
 
@@ -37,20 +41,27 @@ class UpdateSessionResult(Result):
 def handle(args: UpdateSessionArgs, call: Call) -> UpdateSessionResult:
     """Tell."""
     told = args.model_dump(include={"metrics", "params", "name", "description"}, exclude_none=True)
-    if not told:
+    if not told and args.experiment_id is None:
         raise InvalidInput(
             "There is nothing to change.",
             code="nothing_to_change",
-            fix="Send metrics, params, name or description.",
+            fix="Send metrics, params, name, description or experiment_id.",
         )
     experiments = call.studio.experiments
-    session = find_session(call, args.session_id)
+    session = find_session(call.studio, call.principal, args.session_id)
     if isinstance(session, ValidationSession):
+        if args.experiment_id is not None:
+            raise InvalidInput(
+                "A validation session lies where its training session does.",
+                code="invalid_session",
+                fix="Move the training session.",
+            )
         changed = experiments.validation.update(call.principal, session.id, merge=args.merge, **told)
         return UpdateSessionResult(
             session=SessionShape.of(changed), metrics=experiments.validation.metrics(changed)
         )
-    trained = experiments.training.update(call.principal, session.id, merge=args.merge, **told)
+    to = None if args.experiment_id is None else experiments.get(call.principal, args.experiment_id)
+    trained = experiments.training.update(call.principal, session.id, merge=args.merge, experiment=to, **told)
     return UpdateSessionResult(
         session=SessionShape.of(trained), metrics=experiments.training.metrics(trained)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from tintype_studio.errors import InvalidInput
 from tintype_studio.identity.roles import Role
@@ -29,13 +29,33 @@ class StageNow(Args):
     percentage: Annotated[int, Field(ge=0, le=100)] = 0
 
 
+_FREE = {"type": "object", "additionalProperties": True}
+# Whatever JSON a trainer draws is kept; agents are shown the forms that make sense.
+_Drawn = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _FREE,
+                {
+                    "type": "array",
+                    "items": {"anyOf": [{"type": "number"}, {"type": "string"}, _FREE]},
+                },
+                {"type": "number"},
+            ]
+        }
+    ),
+]
+_How = Annotated[Any, WithJsonSchema(_FREE)]
+
+
 class ChartNow(Args):
     """A chart; one of this name in this group is replaced."""
 
     group: Annotated[str, Field(min_length=1, max_length=120)]
     name: Annotated[str, Field(min_length=1, max_length=120)]
-    data: Annotated[Any, Field(description="What is drawn: JSON without null.")]
-    params: Annotated[Any, Field(description="How it is drawn.")] = None
+    data: Annotated[_Drawn, Field(description="What is drawn: JSON without null.")]
+    params: Annotated[_How, Field(description="How it is drawn.")] = None
 
 
 class UpdateTaskArgs(Args):

@@ -133,7 +133,7 @@ def present(array: Array) -> Bits | None:
     told = _Array.from_address(_pointer(capsule, b"arrow_array"))
     first, count = told.offset, told.length
     size = (first + count + 7) // 8
-    data = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(told.buffers[0]))
+    data = np.frombuffer((ctypes.c_uint8 * size).from_address(told.buffers[0]), dtype=np.uint8)
     found = np.unpackbits(data, count=first + count, bitorder="little")[first:].astype(np.bool_)
     del schema, capsule  # they own the memory until here
     return found

@@ -106,7 +106,7 @@ class _Batch:
         self._more = [struct.unpack("<q", count)[0] for count in batch.structs(4, 8)]
         codec = batch.table(_COMPRESSED).number(0, "b") if batch.has(_COMPRESSED) else None
         self.sizes = [
-            _size(file, offset + head, body, *struct.unpack("<qq", buffer), codec)
+            _size(file, offset + head, body, struct.unpack("<qq", buffer), codec)
             for buffer in batch.structs(2, 16)
         ]
 
@@ -115,9 +115,10 @@ class _Batch:
         check_buffers(self._layouts, self.rows, self._nodes, self.sizes, self._more)
 
 
-def _size(file: IO[bytes], start: int, body: int, at: int, length: int, codec: int | None) -> int:
-    """The bytes that a buffer takes in memory."""
-    if at < 0 or length < 0 or at + length > body:
+def _size(file: IO[bytes], start: int, body: int, buffer: tuple[int, int], codec: int | None) -> int:
+    """The bytes that a buffer takes in memory; ``buffer`` is its place in the body and its length."""
+    at, length = buffer
+    if at < 0 or length < 0 or at + length > body or at % 8:
         raise Damaged("a column lies outside its batch")
     if codec is None or not length:
         return length

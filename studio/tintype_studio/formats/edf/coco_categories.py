@@ -44,7 +44,27 @@ class Categories:
         names: list[str] = list(dictionary_dictionary(taken).to_pylist())
         codes = dictionary_indices(taken).to_numpy().astype(np.int64)
         told = self._indices(rows)
-        # A label and an index make a pair; there are as many as categories, whatever the count of rows.
+        low = np.full(len(names), np.iinfo(np.int64).max, dtype=np.int64)
+        high = np.full(len(names), -1, dtype=np.int64)
+        np.minimum.at(low, codes, told)
+        np.maximum.at(high, codes, told)
+        first = np.full(len(names), len(rows), dtype=np.int64)
+        first[codes[::-1]] = np.arange(len(rows))[::-1]
+        named = first < len(rows)
+        if (low[named] == high[named]).all():  # as in most files, a label has one index
+            ids = np.zeros(len(names), dtype=np.int64)
+            for code in np.argsort(first)[: int(named.sum())].tolist():
+                ids[code] = self._id(names[code], None if low[code] < 0 else int(low[code]))
+            found: Rows = ids[codes]
+        else:
+            found = self._of_pairs(codes, told, names)
+        self._note_frequencies(rows, codes, names)
+        return found
+
+    def _of_pairs(self, codes: Rows, told: Rows, names: Sequence[str]) -> Rows:
+        """The category of each row where labels have several indices: there are as many as pairs of both."""
+        import numpy as np
+
         indices, number = np.unique(told, return_inverse=True)
         pairs, first, owner = np.unique(
             number.reshape(-1) * len(names) + codes, return_index=True, return_inverse=True
@@ -55,7 +75,6 @@ class Categories:
             index = int(indices[place])
             ids[at] = self._id(names[code], None if index < 0 else index)
         found: Rows = ids[owner.reshape(-1)]
-        self._note_frequencies(rows, codes, names)
         return found
 
     def _indices(self, rows: Rows) -> Rows:
@@ -126,7 +145,8 @@ def ids_of(table: EdfTable, rows: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
     back = RecordBatch.from_pydict({"id": numbers.cast(DataType.utf8())})
     if not numbers.null_count and back.equals(RecordBatch.from_pydict({"id": told})):
         ids = numbers.to_numpy().copy()
-        if not len(ids) or (ids.min() >= 0 and len(np.unique(ids)) == len(ids)):
+        ordered = np.sort(ids)
+        if not len(ids) or (ordered[0] >= 0 and (np.diff(ordered) > 0).all()):
             return ids, other
     texts = told.to_pylist()
     known = [int(text) if text is not None and _is_number(text) else -1 for text in texts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tintype_studio.formats.edf.arrays import present, values_of
+from tintype_studio.formats.edf.arrays import present, table_of, values_of
 from tintype_studio.formats.edf.coco_lists import IMAGE_COLUMNS
 from tintype_studio.formats.edf.facts import all_of_json
 from tintype_studio.formats.edf.shares import shortest
@@ -81,9 +81,11 @@ class Samples:
         import numpy as np
 
         found = np.zeros((self._count, 2))
-        for number, size in enumerate(self._first("size")):
-            if size is not None:
-                found[number] = size
+        column = self._table.column("size")
+        if column is not None:
+            there = present(column)
+            rows = np.arange(self._table.rows) if there is None else np.flatnonzero(there)
+            found[self.owner[rows[::-1]]] = table_of(column, 2)[rows[::-1]]
         return found
 
     def images(self) -> list[dict[str, Any]]:

@@ -232,6 +232,8 @@ class _Places:
         self._starts = np.concatenate([[0], np.cumsum([sum(each) for each in self._lengths])]).astype(int)
         told = [row.box2d if row.box2d is not None else (0, 0, 0, 0) for row in rows]
         centred = np.array(told, dtype=np.float32).reshape(-1, 4)
+        if not np.isfinite(centred).all():
+            raise invalid(f"box2d of {_shown(rows[0])} or a row after it: infinite, NaN or too large.")
         self._boxes: Pixels = boxes(centred, np.broadcast_to(self._extents, (len(rows), 2)))
         for numbers, what in ((self._found, "polygon"), (self._boxes, "box2d")):
             if not bool((np.abs(numbers) <= MAX_COORDINATE).all()):

@@ -1,4 +1,4 @@
-"""FlatBuffers tables, as far as Arrow files have them, read without trust: whatever lies outside is refused."""
+"""FlatBuffers tables, as far as Arrow files have them, read without trust: what lies outside is refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Flat:
         return Flat(self._data, self._behind(at))
 
     def text(self, field: int) -> str:
-        """A text without zero characters, which Arrow's C interface cannot carry; empty if it is not there."""
+        """A text without zero characters, which Arrow's C interface cannot carry; empty if there is none."""
         at = self._place(field)
         if not at:
             return ""

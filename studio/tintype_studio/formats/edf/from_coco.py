@@ -354,7 +354,8 @@ class _Rows:
             for numbers in part.numbers:
                 piece = numbers.reshape(-1, 2)
                 extents = self._images.sizes[owners[at : at + len(piece)]]
-                np.divide(piece, extents, out=found[at : at + len(piece)], casting="same_kind")
+                with np.errstate(over="ignore"):  # told of afterwards
+                    np.divide(piece, extents, out=found[at : at + len(piece)], casting="same_kind")
                 at += len(piece)
         return found.reshape(-1)
 

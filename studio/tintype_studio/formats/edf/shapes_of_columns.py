@@ -1,12 +1,12 @@
 """How many buffers the columns of an Arrow file have, and how long each must be.
 
-The library that reads the file takes a header at its word, and gives up on the whole process where the buffers are
-shorter than it says; so every batch is compared with the schema here.
+The library that reads the file takes a header at its word, and gives up on the whole process where the
+buffers are shorter than it says; so every batch is compared with the schema here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tintype_studio.formats.edf.flat import Damaged, Flat
@@ -88,36 +88,33 @@ def _column(field: Flat, dictionaries: dict[int, Layout], count: list[int], dept
     return Layout(_INT, bits)
 
 
+_FIXED: dict[int, Callable[[Flat], int]] = {
+    _INT: lambda told: told.number(0, "i"),
+    _FLOAT: lambda told: {0: 16, 1: 32, 2: 64}.get(told.number(0, "h"), -1),
+    _BOOL: lambda _told: 1,
+    _DECIMAL: lambda told: told.number(2, "i", 128),
+    _DATE: lambda told: {0: 32, 1: 64}.get(told.number(0, "h", 1), -1),
+    _TIME: lambda told: told.number(1, "i", 32),
+    _STAMP: lambda _told: 64,
+    _DURATION: lambda _told: 64,
+    _INTERVAL: lambda told: {0: 32, 1: 64, 2: 128}.get(told.number(0, "h"), -1),
+    _FIXED_BINARY: lambda told: 8 * told.number(0, "i"),
+    _BINARY_VIEW: lambda _told: 128,
+    _TEXT_VIEW: lambda _told: 128,
+}
+_WIDTHS = frozenset({1, 8, 16, 32, 64, 128, 256})
+
+
 def _bits(kind: int, told: Flat) -> int:
     """The width of a value of a fixed one; 0 for others."""
-    match kind:
-        case _n if _n in {_NULL, _LIST, _STRUCT, _FIXED_LIST, _MAP} or _n in _OFFSETS:
-            found = 0
-        case _n if _n == _INT:
-            found = told.number(0, "i")
-        case _n if _n == _FLOAT:
-            found = {0: 16, 1: 32, 2: 64}.get(told.number(0, "h"), -1)
-        case _n if _n == _BOOL:
-            found = 1
-        case _n if _n == _DECIMAL:
-            found = told.number(2, "i", 128)
-        case _n if _n == _DATE:
-            found = 32 if told.number(0, "h", 1) == 0 else 64
-        case _n if _n == _TIME:
-            found = told.number(1, "i", 32)
-        case _n if _n in {_STAMP, _DURATION}:
-            if _n == _STAMP:
-                told.text(1)
-            found = 64
-        case _n if _n == _INTERVAL:
-            found = {0: 32, 1: 64, 2: 128}.get(told.number(0, "h"), -1)
-        case _n if _n == _FIXED_BINARY:
-            found = 8 * told.number(0, "i")
-        case _n if _n in {_BINARY_VIEW, _TEXT_VIEW}:
-            found = 128
-        case _:
-            raise Damaged("a column is of a kind that is not read (a union or the like)")
-    if found < 0 or (kind in {_INT, _TIME, _DECIMAL} and found not in {8, 16, 32, 64, 128, 256}):
+    if kind in _NESTED or kind in _OFFSETS or kind == _NULL:
+        return 0
+    if kind not in _FIXED:
+        raise Damaged("a column is of a kind that is not read (a union or the like)")
+    if kind == _STAMP:
+        told.text(1)
+    found = _FIXED[kind](told)
+    if found <= 0 or (kind != _FIXED_BINARY and found not in _WIDTHS):
         raise Damaged("a column has values of a width that there is not")
     return found
 
@@ -131,8 +128,8 @@ def check_buffers(
 ) -> None:
     """Compare a batch with its columns.
 
-    ``nodes`` are counts of values and of missing ones, ``sizes`` bytes of the unpacked buffers, ``more`` counts of
-    further buffers of columns that have any number of them.
+    ``nodes`` are counts of values and of missing ones, ``sizes`` bytes of the unpacked buffers, ``more``
+    counts of further buffers of columns that have any number of them.
 
     Raises:
         Damaged: there are other counts, or a buffer is shorter than its values.
@@ -143,7 +140,7 @@ def check_buffers(
             _check(layout, rows, values, buffers, further, True)
     except StopIteration:
         raise Damaged("a batch has fewer columns than the schema") from None
-    if next(values, None) is not None or next(buffers, None) is not None:
+    if any(next(rest, None) is not None for rest in (values, buffers, further)):
         raise Damaged("a batch has more columns than the schema")
 
 
@@ -166,12 +163,14 @@ def _check(
     if valid < (count + 7) // 8 and (missing or valid):
         raise Damaged("a column is shorter than it claims")
     if (width := _OFFSETS.get(layout.kind)) is not None:
-        if next(sizes) < (count + 1) * width and count:
+        size = next(sizes)
+        if (size < (count + 1) * width and count) or size % width:
             raise Damaged("a column is shorter than it claims")
         if not layout.children:
             next(sizes)
     elif layout.bits:
-        if next(sizes) < (count * layout.bits + 7) // 8:
+        size = next(sizes)
+        if size < (count * layout.bits + 7) // 8 or (layout.bits >= 8 and size % (layout.bits // 8)):
             raise Damaged("a column is shorter than it claims")
         if layout.kind in {_BINARY_VIEW, _TEXT_VIEW}:
             _skip(sizes, next(more))

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from tintype_studio.errors import InvalidInput, TooLarge
 from tintype_studio.formats.edf.arrays import of_list, present, rings_of, values_of
 from tintype_studio.formats.edf.claims import MAX_BYTES, MAX_ROWS, check_claims
+from tintype_studio.formats.edf.parquet import unpacked
 from tintype_studio.formats.edf.rows import FIELDS, EdfRow
 from tintype_studio.formats.edf.schema import COLUMNS, Column, FileFacts, arrow_type, facts_of
 from tintype_studio.names import printable
@@ -27,16 +28,28 @@ if TYPE_CHECKING:
 
 Stored: TypeAlias = Path | IO[bytes]
 
-PARQUET_BATCH = 1 << 16
-
 
 class EdfTable:
-    """A table that was checked. ``facts`` is what the file says of itself, ``rows`` how many there are."""
+    """A table that was checked. ``facts`` is what the file says of itself, ``rows`` how many there are.
+
+    Whatever takes Arrow takes it without a copy: ``polars.DataFrame(table)``, ``pyarrow.table(table)``.
+    """
 
     def __init__(self, columns: Mapping[str, Array], facts: FileFacts, rows: int) -> None:
         self._columns = dict(columns)
         self.facts = facts
         self.rows = rows
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The columns that are known, in Arrow's C interface."""
+        from arro3.core import Field, Schema, Table
+
+        schema = Schema(
+            [Field(name, array.type, nullable=True) for name, array in self._columns.items()],
+            metadata=dict(self.facts.told),
+        )
+        table = Table.from_arrays(list(self._columns.values()), schema=schema)
+        return table.__arrow_c_stream__(requested_schema)
 
     def __contains__(self, column: str) -> bool:
         return column in self._columns
@@ -86,37 +99,21 @@ def read_table(file: Stored, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_B
             return read_table(stream, max_rows=max_rows, max_bytes=max_bytes)
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    parquet = file.read(4) == b"PAR1"
-    if parquet:
-        if size > max_bytes:
-            raise TooLarge("The Parquet file is too large.", code="file_too_large", fix="Split the dataset.")
-    else:
-        check_claims(file, size, max_rows=max_rows, max_bytes=max_bytes)
+    if file.read(4) == b"PAR1":
+        with unpacked(file, size, max_bytes) as arrow:
+            return read_table(arrow, max_rows=max_rows, max_bytes=max_bytes)
+    check_claims(file, size, max_rows=max_rows, max_bytes=max_bytes)
     file.seek(0)
-    table = _guarded(lambda: _all(file, parquet, max_rows, max_bytes))
+    table = _guarded(lambda: _all(file))
     metadata = {str(key): str(value) for key, value in table.schema.metadata_str.items()}
     facts = facts_of(metadata)
     return EdfTable(_checked_columns(table, facts), facts, table.num_rows)
 
 
-def _all(file: IO[bytes], parquet: bool, max_rows: int, max_bytes: int) -> Table:
-    from arro3.core import Table
-    from arro3.io import read_ipc, read_parquet
+def _all(file: IO[bytes]) -> Table:
+    from arro3.io import read_ipc
 
-    if not parquet:
-        return read_ipc(file).read_all()
-    reader = read_parquet(file, batch_size=PARQUET_BATCH)
-    batches, rows, taken = [], 0, 0
-    for batch in reader:
-        rows, taken = rows + batch.num_rows, taken + batch.nbytes
-        if rows > max_rows or taken > max_bytes:
-            raise TooLarge(
-                "The Parquet file unpacks to more than is taken.",
-                code="file_too_large",
-                fix="Split the dataset into several files.",
-            )
-        batches.append(batch)
-    return Table.from_batches(batches, schema=reader.schema)
+    return read_ipc(file).read_all()
 
 
 def _guarded(work: Any) -> Any:
@@ -170,9 +167,26 @@ def _checked_column(column: Column, array: Array) -> Array:
     found = _cast(column.name, found, wanted)
     if column.name == "name" and found.null_count:
         raise wrong("name", "a row has none")
+    if column.kind in {"rings", "numbers", "u32s", "indices"} and _gaps(found):
+        raise wrong(column.name, "there is nothing where a number should be")
     if column.kind == "rings":
         _check_rings(rings_of(found))
     return found
+
+
+def _gaps(array: Array) -> bool:
+    """Whether a list that is there holds something that is not."""
+    from arro3.core import Array, list_flatten
+
+    there = present(array)
+    if there is not None:
+        import numpy as np
+
+        array = array.take(Array.from_numpy(np.flatnonzero(there).astype(np.uint64)))
+    values = list_flatten(array)
+    if values.null_count:
+        return True
+    return _is(values.type, "list", "large_list") and bool(list_flatten(values).null_count)
 
 
 def _cast(name: str, array: Array, wanted: DataType) -> Array:
@@ -183,8 +197,18 @@ def _cast(name: str, array: Array, wanted: DataType) -> Array:
         found: Array = _guarded(lambda: array.cast(wanted))
     except InvalidInput:
         raise wrong(name, f"its type is {printable(_type_name(array.type))[:80]}") from None
-    if found.null_count != array.null_count:
+    if _missing(found) != _missing(array):
         raise wrong(name, "it holds a number that is negative or too large")
+    return found
+
+
+def _missing(array: Array) -> int:
+    """How many values are not there, those of lists included."""
+    from arro3.core import list_flatten
+
+    found = int(array.null_count)
+    if _is(array.type, "list", "large_list", "fixed_size_list"):
+        found += _missing(list_flatten(array))
     return found
 
 

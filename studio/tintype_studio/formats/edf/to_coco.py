@@ -98,7 +98,9 @@ def write_coco(
         output.write(b',"annotations":[')
         for number, piece in enumerate(writer.pieces()):
             check()
-            output.write(piece if number == 0 else b"," + piece)
+            if number:
+                output.write(b",")
+            output.write(memoryview(piece)[1:-1])  # without its brackets
         output.write(b'],"categories":' + orjson.dumps(writer.categories.listed()) + b"}")
     return WrittenCoco(len(samples), writer.written, len(writer.categories.listed()), writer.left_out)
 
@@ -148,10 +150,10 @@ class _Writer:
             self._special |= _there(table, name)
 
     def pieces(self) -> Iterator[bytes]:
-        """Texts of some annotations each, without brackets."""
+        """Lists of some annotations each, as JSON."""
         for at in range(0, len(self._rows), PIECE):
             entries = self._entries(at, min(at + PIECE, len(self._rows)))
-            yield orjson.dumps(entries, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+            yield orjson.dumps(entries, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _entries(self, at: int, stop: int) -> list[dict[str, Any]]:
         import numpy as np

@@ -45,8 +45,9 @@ OF_HEADS = "attributes"
 
 
 class Evaluate(Kind):
-    """``args``: ``model_id``, ``dataset`` (None: the one that it was trained on), ``split``; and, if a validation
-    session was asked for, ``session`` with its ``name``, ``description``, ``params`` and ``project``.
+    """``args``: ``model_id``, ``dataset`` (None: the one that it was trained on), ``split``; if a validation
+    session was asked for, ``session`` with its ``name``, ``description``, ``params`` and ``project``; and
+    ``annotation_set``, if the truth stands in another than the default one.
 
     The result has the ``split`` that was measured in truth, ``images``, those ``skipped`` (not labelled, or
     deleted meanwhile), digests of the ``evaluation`` and the ``pictures``, and ``note`` or None.
@@ -59,7 +60,7 @@ class Evaluate(Kind):
         """Free; one item per image, and one for the figures. Refuses what has no labelled image."""
         model = studio.models.ready(principal, args["model_id"])
         dataset = dataset_of(studio, principal, model, args["dataset"])
-        choice = choose(studio, dataset, model, args["split"])
+        choice = choose(studio, dataset, model, args["split"], args.get("annotation_set"))
         images = require_some(studio, dataset, model, choice)
         return JobPlan(
             f"Evaluate {author_of(model.name, model.version)} on {dataset.name} ({choice.split})",
@@ -89,6 +90,7 @@ class Evaluate(Kind):
             description=asked.get("description"),
             project_row_id=asked.get("project"),
             asked=bool(asked),
+            annotation_set=args.get("annotation_set"),
         )
 
     def run(self, run: Run) -> dict[str, Any]:
@@ -96,14 +98,14 @@ class Evaluate(Kind):
         studio = run.studio
         model = studio.models.get(run.principal, run.args["model_id"])
         dataset = dataset_of(studio, run.principal, model, run.args["dataset"])
-        choice = choose(studio, dataset, model, run.args["split"])
+        choice = choose(studio, dataset, model, run.args["split"], run.args.get("annotation_set"))
         run.stage("looking")
         images = (
             sample.id
             for sample in candidates(studio, dataset, model, choice)
             if sample.created_at <= run.job.created_at
         )
-        run.each(images, partial(_look, run, model, _outlined(run, dataset, model)))
+        run.each(images, partial(_look, run, model, _outlined(run, dataset, model, choice.set_id)))
         run.stage("measuring")
         if FIGURES not in run.finished:
             looked = [item.key for item in _items(run) if item.outcome == "done"]
@@ -152,7 +154,7 @@ def _place(job_id: str, sample_id: str) -> str:
     return f"jobs/{job_id}/seen/{sample_id}.json"
 
 
-def _outlined(run: Run, dataset: Dataset, model: Model) -> frozenset[str]:
+def _outlined(run: Run, dataset: Dataset, model: Model, set_id: int | None) -> frozenset[str]:
     """Classes that have a polygon somewhere in the dataset; asked where masks are measured."""
     from tintype_studio.vision.evaluate.annotations import MASKS, outlined_classes
 
@@ -161,7 +163,7 @@ def _outlined(run: Run, dataset: Dataset, model: Model) -> frozenset[str]:
         after = 0
         while page := run.studio.samples.page(dataset, limit=PAGE, after=after):
             run.check()
-            for _, annotations in run.studio.documents.of_samples(page):
+            for _, annotations in run.studio.documents.of_samples(page, set_id):
                 found |= outlined_classes(annotations)
             after = page[-1].row_id
     return frozenset(found)
@@ -179,10 +181,12 @@ def _look(run: Run, model: Model, outlined: frozenset[str], sample_id: str) -> D
 
     studio = run.studio
     try:
-        sample, annotations = studio.documents.get(run.principal, sample_id)
+        told = run.args.get("annotation_set")
+        sample, annotations = studio.documents.get(run.principal, sample_id, annotation_set=told)
     except NotFound:  # deleted meanwhile
         return Done(skipped=True)
-    complete = sample.status is Status.COMPLETE
+    # The status is that of the default set.
+    complete = sample.status is Status.COMPLETE and told is None
     if model.signature is None or not can_be_measured(
         model.signature, annotations, sample.folder, complete=complete
     ):
@@ -225,7 +229,7 @@ def _keep(
         connection,
         model,
         dataset=dataset,
-        split=choice.split,
+        split=choice.recorded_split,
         sha256=found["evaluation"],
         metrics=found["metrics"],
         images=found["images"],

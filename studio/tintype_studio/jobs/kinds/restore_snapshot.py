@@ -1,7 +1,8 @@
 """Restores a snapshot into a new dataset, and labels it where that is asked for.
 
 ``args``: ``snapshot`` (UUID), ``dataset`` (its new name), ``description``, ``project`` (row or None),
-``topics`` (empty: all), ``fps`` (None: every frame), ``labels`` (empty: none) and ``threshold``.
+``topics`` (empty: all), ``fps`` (None: every frame), ``labels`` (empty: none), ``threshold`` and
+``overwrite`` (as in ``jobs/labelling.py``: false).
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class _Samples(_Conditions):
         return sa.func.coalesce(newest.correlate(samples).scalar_subquery(), 0)
 
     def _near(self, near: Near) -> Truth:
-        """Within a distance on a sphere, without a sine of the database: good to a part in a thousand."""
+        """Within a distance on a sphere, without a sine of the database: good to some parts in a thousand."""
         latitude, longitude = self._column("latitude"), self._column("longitude")
         away = sa.func.abs(longitude - near.longitude)
         east = sa.case((away > 180, 360 - away), else_=away)
@@ -191,6 +191,7 @@ class _Samples(_Conditions):
             return sa.func.coalesce(
                 _operated(self._number_of_annotations(), count.op, count.number), sa.false()
             )
+        some: Truth
         if self._scope.is_default_set and all(
             getattr(each, "field", "") == "label" for each in leaves(count.where)
         ):
@@ -204,11 +205,38 @@ class _Samples(_Conditions):
             rows = annotation_revisions.join(entries.table, sa.true())
             query = sa.select(sa.func.count()).select_from(rows).where(self._is_newest(), test)
             number, some = query, sa.exists(query.with_only_columns(sa.literal(1)))
+        if (named := self._has_labels(count.where)) is not None:
+            # Most samples lack a rare label, and their documents need not be read.
+            some = sa.and_(named, some)
         if (count.op, count.number) in {(">=", 1), (">", 0)}:
             return some
         if (count.op, count.number) in {("=", 0), ("<", 1), ("<=", 0)}:
             return sa.not_(some)
-        return _operated(number.correlate(samples).scalar_subquery(), count.op, count.number)
+        counted = number.correlate(samples).scalar_subquery()
+        if named is not None:
+            counted = sa.case((named, counted), else_=0)
+        return _operated(counted, count.op, count.number)
+
+    def _has_labels(self, where: Condition) -> Truth | None:
+        """That the sample has a label which every annotation that fits must have; None where none is told."""
+        if not self._scope.is_default_set:
+            return None
+        parts = where.conditions if isinstance(where, All) else [where]
+        told = [p for p in parts if isinstance(p, Compare | OneOf) and p.field == "label"]
+        told = [p for p in told if not isinstance(p, Compare) or p.op != "!="]
+        if not told:
+            return None
+        of_labels = _Labels(self._scope)
+        return sa.and_(
+            *(
+                sa.exists(
+                    sa.select(sample_classes.c.name).where(
+                        sample_classes.c.sample_id == samples.c.id, of_labels.condition(each)
+                    )
+                )
+                for each in told
+            )
+        )
 
     def _is_newest(self) -> Truth:
         """That a revision is the sample's current one in the set."""

@@ -206,3 +206,26 @@ _READERS: dict[str, Any] = {
     "device": _Choice(DEVICES),
     "deterministic": _truth,
 }
+
+
+def options_of(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """The keys of a configuration for whoever fills in a form: ``name``, ``type`` (int, float, bool, select,
+    text), ``default`` where there is one, ``min`` and ``max`` of numbers, ``options`` of a choice.
+    """
+    defaults = read_config(pipeline, {})[0].as_json()
+    found = []
+    for key, read in _READERS.items():
+        option: dict[str, Any] = {"name": key, "label": key.replace("_", " ")}
+        match read:
+            case _Whole():
+                option |= {"type": "int", "min": read.low, "max": read.high, "step": read.multiple}
+            case _Real():
+                option |= {"type": "float", "min": read.low, "max": read.high}
+            case _Choice():
+                option |= {"type": "select", "options": [{"name": o, "label": o} for o in read.options]}
+            case _:
+                option["type"] = "bool" if isinstance(defaults[key], bool) else "text"
+        if defaults[key] is not None:
+            option["default"] = defaults[key]
+        found.append(option)
+    return found

@@ -432,6 +432,7 @@ def upgrade() -> None:
             type_=sa.String(length=120),
             existing_nullable=True,
         )
+        op.execute("ALTER TABLE evaluations ALTER COLUMN split TYPE VARCHAR(40)")
     op.create_index(
         "ix_samples_sequence",
         "samples",
@@ -460,6 +461,7 @@ def downgrade() -> None:
             type_=sa.VARCHAR(length=20),
             existing_nullable=True,
         )
+        op.execute("ALTER TABLE evaluations ALTER COLUMN split TYPE VARCHAR(10) USING left(split, 10)")
     op.drop_column("samples", "meta")
     op.drop_column("samples", "frame_number")
     op.drop_column("samples", "sequence_id")
