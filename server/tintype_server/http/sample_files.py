@@ -58,6 +58,7 @@ class SampleRoutes:
         self._held = 0
         self._waiting: deque[Waiting] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._working = 0
         self._coming = 0
         self._upload: ExitStack | None = None
 
@@ -102,13 +103,21 @@ class SampleRoutes:
         """Have a file stored with those that wait beside it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((slot, data, done))
-        if len(self._workers) < WORKERS:
+        if self._working < WORKERS:
+            self._working += 1
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
         await done
 
     async def _work(self) -> None:
+        try:
+            await self._store_all()
+        finally:
+            # Not in a callback of the task: a file that comes before it runs would wait for nobody.
+            self._working -= 1
+
+    async def _store_all(self) -> None:
         while self._waiting:
             batch, size = list[Waiting](), 0
             while self._waiting and len(batch) < MOST_TOGETHER and size < MOST_BYTES_TOGETHER:
@@ -134,9 +143,9 @@ class SampleRoutes:
         if self._places is None:  # a limiter belongs to a running event loop
             self._places = anyio.CapacityLimiter(AT_ONCE)
         body = Body(request)
-        if self._places.available_tokens > 0:
+        try:
             self._places.acquire_on_behalf_of_nowait(body)
-        else:
+        except anyio.WouldBlock:
             try:
                 with anyio.fail_after(PLACE_SECONDS):
                     await self._places.acquire_on_behalf_of(body)

@@ -149,7 +149,8 @@ evaluations = sa.Table(
     _to("dataset_id", "datasets", gone="SET NULL"),
     sa.Column("dataset_name", sa.String(120), nullable=False),
     # train, val, test or all; with @ and the row of the annotation set, if that is not the default one.
-    sa.Column("split", sa.String(40), nullable=False),
+    # (SQLite keeps to no length.)
+    sa.Column("split", sa.String(10).with_variant(sa.String(40), "postgresql"), nullable=False),
     # The whole evaluation, as JSON.
     sa.Column("sha256", sa.String(64), nullable=False, index=True),
     sa.Column("metrics", sa.JSON, nullable=False),
