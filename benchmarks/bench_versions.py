@@ -1,6 +1,6 @@
 """Versions of a large dataset: making one, reading at it, comparing, restoring, and taking the restore back.
 
-    python benchmarks/bench_versions.py [samples]
+    python benchmarks/bench_versions.py [--quick] [--samples N]
 
 No peer keeps versions beside its rows, so each figure stands beside what any version must do at least:
 reading every row of the samples once (``scan``). Wall seconds and the peak of the process's memory.
@@ -8,8 +8,8 @@ reading every row of the samples once (``scan``). Wall seconds and the peak of t
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -143,7 +143,11 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3,000 samples")
+    parser.add_argument("--samples", type=int)
+    options = parser.parse_args()
+    count = options.samples or (3_000 if options.quick else SAMPLES)
     with TemporaryDirectory() as folder:
         studio = Studio(Workspace(Path(folder) / "home"))
         owner = studio.keys.authenticate(saved_api_key(studio.home))
