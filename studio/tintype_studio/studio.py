@@ -128,7 +128,7 @@ class Studio:
         self.multisensor = MultiSamples(self.database)
         self.population = Population(self.database, self.blobs, self.ingest, self.search.indexer.uploading)
         self.editing = Editing(self.database, self.ingest)
-        self.sample_links = SampleLinks(self.signer, self.population)
+        self.sample_links = SampleLinks(self.database, self.signer, self.population)
         self.batch = Batch(self.database, self.datasets, self.search.indexer.uploading)
         self.classes = Classes(self.database, self.datasets)
         self.documents = Documents(self.database, self.samples)

@@ -28,13 +28,15 @@ from tintype_server.edgefirst.envelope import (
     refused,
 )
 from tintype_server.edgefirst.forms import received_form
-from tintype_server.edgefirst.methods import FORMS, GETS, METHODS, Binary, Rpc
+from tintype_server.edgefirst.methods import FORMS, GETS, METHODS, Binary, Rpc, toolset_of
 from tintype_server.edgefirst.tokens import TOKENS_SCOPE, Tokens, is_token
 from tintype_server.http.credentials import GRANTED_SCOPE, api_key_of, error_body
 from tintype_server.http.limits import rate_headers, refusal_headers
+from tintype_server.http.visibility import toolsets_of
 from tintype_server.pictograph.door import DryRun, RestDoor, headers_of
 from tintype_server.runtime import Runtime
 from tintype_studio.errors import (
+    Forbidden,
     Internal,
     InvalidInput,
     MethodNotAllowed,
@@ -44,6 +46,7 @@ from tintype_studio.errors import (
     Unavailable,
 )
 from tintype_studio.identity.keys import Principal
+from tintype_tools.snapshot import ALWAYS_OPEN
 
 PREFIX = "/edgefirst/"
 AREAS = (
@@ -101,6 +104,7 @@ class _Routes:
 
     def __init__(self, runtime: Runtime) -> None:
         self._studio = runtime.studio
+        self._settings = runtime.settings
         self._scratch = runtime.studio.home / "tmp"
         self._door = RestDoor(runtime)
         self._tokens = Tokens(runtime.studio)
@@ -123,7 +127,7 @@ class _Routes:
             if request.headers.get("content-type", "").lower().startswith("multipart/"):
                 if stranger is not None:
                     raise stranger
-                result = await self._form(request)
+                result = await self._form(request, principal)
             else:
                 body = await _body(request, MAX_BODY if stranger is None else MAX_OPEN_BODY, stranger)
                 try:
@@ -133,7 +137,7 @@ class _Routes:
                 if not isinstance(called, dict) or not isinstance(called.get("method"), str):
                     return failed("", INVALID_REQUEST, "Send one object with method, params and id.")
                 request_id = id_text(called.get("id"))
-                result = await self._method(request, called, stranger)
+                result = await self._method(request, called, principal, stranger)
             return _binary(result) if isinstance(result, Binary) else answered(request_id, result)
         except UnknownMethod as error:
             return failed(request_id, UNKNOWN_METHOD, error.message)
@@ -155,11 +159,18 @@ class _Routes:
                 raise stranger or Internal()
             await self._count(principal)
             name = request.url.path.rpartition("/")[2]
+            self._require_toolset(request, name, principal)
             return _binary(await GETS[name](Rpc(self._door, request, name), dict(request.query_params)))
         except TintypeError as error:
             return JSONResponse(error_body(error), error.status, headers=refusal_headers(error))
 
-    async def _method(self, request: Request, called: dict[str, Any], stranger: TintypeError | None) -> Any:
+    async def _method(
+        self,
+        request: Request,
+        called: dict[str, Any],
+        principal: Principal | None,
+        stranger: TintypeError | None,
+    ) -> Any:
         name, params = called["method"], called.get("params")
         if stranger is not None and name not in OPEN:
             raise stranger
@@ -174,15 +185,30 @@ class _Routes:
             raise UnknownMethod(name)
         if params is not None and not isinstance(params, dict):
             raise InvalidInput("params must be an object.", code="invalid_params", fix="Send an object.")
+        self._require_toolset(request, name, principal)
         return await handler(Rpc(self._door, request, name), params or {})
 
-    async def _form(self, request: Request) -> Any:
+    async def _form(self, request: Request, principal: Principal | None) -> Any:
         name = request.query_params.get("method", "")
         handler = FORMS.get(name)
         if handler is None:
             raise UnknownMethod(name)
+        self._require_toolset(request, name, principal)
         async with received_form(request, self._scratch) as (fields, files):
             return await handler(Rpc(self._door, request, name), fields, files)
+
+    def _require_toolset(self, request: Request, name: str, principal: Principal | None) -> None:
+        """As the guard ``authorize`` does for tools; of those, a handler may need more."""
+        wanted = toolset_of(name)
+        if wanted is None or principal is None:
+            return
+        offered = self._settings.offered_toolsets(principal.toolsets, toolsets_of(request))
+        if offered is not None and wanted not in offered | ALWAYS_OPEN:
+            raise Forbidden(
+                f"The toolset {wanted!r}, to which {name} belongs, is not open to this key.",
+                code="toolset_required",
+                fix="Use a key that includes this toolset.",
+            )
 
     async def _caller(self, request: Request) -> tuple[Principal | None, TintypeError | None]:
         """Who sent the request, or why it is nobody."""

@@ -66,7 +66,7 @@ class Rpc:
         """Absolute address of this server, without a slash at the end; links begin with it."""
         return self.door.base_url(self.request)
 
-    async def call(self, tool: str, **arguments: Any) -> Outcome:
+    async def call(self, tool: str, /, **arguments: Any) -> Outcome:
         """Call a tool through all guards; ``Outcome.value`` is its result as JSON. None is left out."""
         return await self.door.call(self.request, tool, arguments)
 
@@ -93,8 +93,34 @@ GetMethod = Callable[[Rpc, Mapping[str, str]], Awaitable[Binary]]
 """What stands in the address after ``?``, as text."""
 
 
+_TOOLSETS = {
+    "samples": ("project", "annset", "label", "groups", "image", "samples", "annotation"),
+    "datasets": ("dataset",),
+    "snapshots": ("snapshots",),
+    "versions": ("version", "tags"),
+    "history": ("recycle",),
+    "sessions": (
+        *("trainer", "validate", "val", "cloud", "task", "docker", "status", "job"),
+        *("download_model", "download_checkpoint"),
+    ),
+    "organization": ("org",),
+    "credits": ("accounting",),
+}
+_OF_AREA = {area: toolset for toolset, areas in _TOOLSETS.items() for area in areas}
+OPEN_TO_ALL = frozenset({"version", "auth.login", "auth.refresh", "auth.verify_token", "auth.logout"})
+
+
+def toolset_of(name: str) -> str | None:
+    """The toolset that a method belongs to; None for those about the server and the token itself.
+
+    What a handler reads is no call of a tool, so a key's toolsets are asked for here, before it begins.
+    """
+    return None if name in OPEN_TO_ALL else _OF_AREA[name.partition(".")[0]]
+
+
 def method(name: str) -> Callable[[Method], Method]:
     """Register a handler of JSON-RPC."""
+    toolset_of(name)  # one of no area would be open to nobody
 
     def add(handler: Method) -> Method:
         if name in METHODS:
@@ -107,6 +133,7 @@ def method(name: str) -> Callable[[Method], Method]:
 
 def form(name: str) -> Callable[[FormMethod], FormMethod]:
     """Register a handler of forms, ``POST /api?method=name``."""
+    toolset_of(name)
 
     def add(handler: FormMethod) -> FormMethod:
         if name in FORMS:
@@ -119,6 +146,7 @@ def form(name: str) -> Callable[[FormMethod], FormMethod]:
 
 def get(name: str) -> Callable[[GetMethod], GetMethod]:
     """Register a handler of ``GET /name``, whose file is the answer; errors are statuses there."""
+    toolset_of(name)
 
     def add(handler: GetMethod) -> GetMethod:
         if name in GETS:

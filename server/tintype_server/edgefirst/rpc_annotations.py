@@ -65,6 +65,13 @@ async def delete_samples(rpc: Rpc, params: dict[str, Any]) -> Any:
     return f"deleted {len(uuids)}"
 
 
+TOLD = (
+    *("image_id", "annotation_set_id", "label_id", "type", "object_reference", "score", "polygon", "box3d"),
+    *("x", "y", "w", "h"),
+)
+"""What an answer repeats of an annotation; clients send no more, and anything else might be untellable."""
+
+
 @method("annotation.add_bulk")
 async def add_annotations(rpc: Rpc, params: dict[str, Any]) -> Any:
     """Add annotations to samples that are there."""
@@ -101,7 +108,7 @@ async def add_annotations(rpc: Rpc, params: dict[str, Any]) -> Any:
                 _as_sample_annotation(each, labels), (row.width or 1, row.height or 1), new_id
             )
         )
-        made.append(each | {"uuid": new_id})
+        made.append({key: each[key] for key in TOLD if key in each} | {"uuid": new_id})
     await rpc.call(
         "edit_annotations",
         dataset_name=annotation_set.dataset.name,

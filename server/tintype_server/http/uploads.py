@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -43,6 +44,7 @@ class UploadRoutes:
         self._settings = runtime.settings
         self._uploads = runtime.studio.uploads
         self._parts = runtime.studio.snapshots.parts
+        self._receiving = runtime.studio.snapshots.receiving
         self._places: anyio.CapacityLimiter | None = None
 
     async def put(self, request: Request) -> Response:
@@ -62,6 +64,7 @@ class UploadRoutes:
             declared = request.headers.get("content-length", "")
             if declared.isdecimal() and int(declared) > slot.size:
                 raise part_too_large(slot)
+            await to_thread.run_sync(self._receiving.require_waiting, slot.upload_id)
             etag = await self._parts.receive(slot, body.chunks())
         return Response(status_code=200, headers={"ETag": f'"{etag}"'})
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from tintype_studio.errors import Forbidden, TintypeError
+from tintype_studio.identity.key_rows import works
 from tintype_studio.identity.keys import Principal
 from tintype_studio.identity.roles import Role
 from tintype_studio.multisensor.file_types import FileType, file_type
 from tintype_studio.multisensor.population import Populated, Population
 from tintype_studio.multisensor.staging import Staged
+from tintype_studio.storage.database import Database
 from tintype_studio.storage.signing import Signer
+from tintype_studio.storage.tables import api_keys
 
 LINK_SECONDS = 24 * 3600
 """How long a link takes its file: a client may need a day for what it announced at once."""
@@ -37,7 +42,8 @@ class FileSlot:
 class SampleLinks:
     """Makes links, and takes what is put under them. Thread-safe."""
 
-    def __init__(self, signer: Signer, population: Population) -> None:
+    def __init__(self, database: Database, signer: Signer, population: Population) -> None:
+        self._db = database
         self._signer = signer
         self._population = population
         self.uploading = population.uploading
@@ -112,8 +118,11 @@ class SampleLinks:
         done: list[bool | TintypeError] = []
         wanted: list[tuple[Principal, int, str, Staged]] = []
         places: list[int] = []
+        able = self._able({slot.principal.key_id for slot, _data in arrived})
         for place, (slot, data) in enumerate(arrived):
             try:
+                if slot.principal.key_id not in able:
+                    raise _key_gone()
                 staged = self._population.stage(data, slot.kind.name, slot.filename)
             except TintypeError as error:
                 done.append(error)
@@ -125,3 +134,20 @@ class SampleLinks:
             for place, outcome in zip(places, self._population.attach_many(wanted), strict=True):
                 done[place] = outcome
         return done
+
+    def _able(self, keys: set[int]) -> set[int]:
+        """Those of the keys that still work and may write: a link lives no longer than what asked for it."""
+        query = sa.select(api_keys.c.id, api_keys.c.is_active, api_keys.c.expires_at, api_keys.c.role).where(
+            api_keys.c.id.in_(keys)
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return {row["id"] for row in rows if works(row) and Role(row["role"]).covers(Role.MEMBER)}
+
+
+def _key_gone() -> Forbidden:
+    return Forbidden(
+        "The key that asked for this link works no more.",
+        code="invalid_link",
+        fix="Send the sample again with a key that works, for a fresh link.",
+    )

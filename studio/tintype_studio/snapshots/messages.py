@@ -12,8 +12,8 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import orjson
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tintype_studio.snapshots.recording import Topic
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Meaning(StrEnum):
@@ -166,6 +169,20 @@ def fields_of(topic: Topic, data: bytes) -> Mapping[str, Any]:
     return _Wire(data, ros1=topic.encoding == "ros1").fields(_LAYOUTS[kind])
 
 
+def _readable(read: Callable[P, T]) -> Callable[P, T]:
+    """``Unreadable``, too, for a message that lacks a field or holds something else in its place."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except (LookupError, TypeError, ValueError, OverflowError):
+            raise Unreadable("a field is missing or holds something else") from None
+
+    return reading
+
+
+@_readable
 def picture_of(topic: Topic, data: bytes) -> bytes:
     """A camera's picture as an encoded file: as it was recorded, or as PNG where it was not compressed."""
     found = fields_of(topic, data)
@@ -175,6 +192,7 @@ def picture_of(topic: Topic, data: bytes) -> bytes:
     return _png_of(found, pixels)
 
 
+@_readable
 def cloud_of(topic: Topic, data: bytes) -> dict[str, npt.NDArray[Any]]:
     """A point cloud as columns, each of as many values as there are points."""
     import numpy as np
@@ -202,6 +220,7 @@ def cloud_of(topic: Topic, data: bytes) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+@_readable
 def location_of(topic: Topic, data: bytes) -> tuple[float, float] | None:
     """Latitude and longitude in degrees; None while there is no fix."""
     found = fields_of(topic, data)
@@ -211,6 +230,7 @@ def location_of(topic: Topic, data: bytes) -> tuple[float, float] | None:
     return latitude, longitude
 
 
+@_readable
 def attitude_of(topic: Topic, data: bytes) -> tuple[float, float, float] | None:
     """Roll, pitch and yaw in degrees (rotations about x, y, z, in that order); None where it is not known."""
     found = fields_of(topic, data)
@@ -257,6 +277,8 @@ def _columns(fields: Any, *, ros: bool, order: str, step: int) -> tuple[list[str
         offsets.append(offset)
     if not {"x", "y", "z"} <= set(names):
         raise Unreadable("it has no x, y and z")
+    if sum(int(each[2:]) for each in formats) > step:  # a few bytes told to be many columns
+        raise Unreadable("its fields overlap")
     return names, formats, offsets
 
 

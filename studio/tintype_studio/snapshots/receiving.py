@@ -198,6 +198,29 @@ class Receiving:
                 log_snapshot(connection, principal, Kind.SNAPSHOT_CREATED, snapshot)
         return self._snapshots.get(principal, snapshot.id)
 
+    def require_waiting(self, upload_id: str) -> None:
+        """``Conflict`` (``upload_over``) where nothing waits for parts of this upload any more.
+
+        Else links would go on to fill the disk for snapshots that nobody sees.
+        """
+        waiting = (
+            sa.select(snapshot_files.c.id)
+            .join(snapshots, snapshots.c.id == snapshot_files.c.snapshot_id)
+            .where(
+                snapshot_files.c.upload_id == upload_id,
+                snapshot_files.c.sha256.is_(None),
+                snapshots.c.status == SnapshotStatus.PENDING.value,
+                snapshots.c.deleted_at.is_(None),
+            )
+        )
+        with self._db.read() as connection:
+            if connection.execute(waiting).first() is None:
+                raise Conflict(
+                    "This upload is complete, or was given up.",
+                    code="upload_over",
+                    fix="Create the snapshot again for fresh links.",
+                )
+
     def require_parts(self, snapshot: Snapshot) -> None:
         """``InvalidInput`` (``part_missing``) unless all parts of all files were put."""
         for file in snapshot.files:

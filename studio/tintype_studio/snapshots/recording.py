@@ -8,6 +8,7 @@ Format: https://mcap.dev/spec.
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
@@ -77,10 +78,41 @@ class Place:
     size: int
 
 
+class ChunkCache:
+    """Unpacked chunks of all recordings that are read together. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._chunks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+
+    def get(self, key: tuple[int, int]) -> bytes | None:
+        """A chunk that is still there."""
+        with self._lock:
+            found = self._chunks.get(key)
+            if found is not None:
+                self._chunks.move_to_end(key)
+            return found
+
+    def keep(self, key: tuple[int, int], data: bytes) -> None:
+        """Keep one more, and let the oldest go."""
+        with self._lock:
+            self._chunks[key] = data
+            while len(self._chunks) > 1 and (
+                len(self._chunks) > CHUNKS_IN_MEMORY or sum(map(len, self._chunks.values())) > BYTES_IN_MEMORY
+            ):
+                self._chunks.popitem(last=False)
+
+    def forget(self, recording: int) -> None:
+        """Let the chunks of a recording go."""
+        with self._lock:
+            for key in [key for key in self._chunks if key[0] == recording]:
+                del self._chunks[key]
+
+
 class Recording:
     """An open recording. Not thread-safe."""
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str, cache: ChunkCache | None = None) -> None:
         """``name`` is told in errors. Raises ``InvalidInput``: ``mcap_invalid`` for another kind of file,
         ``mcap_truncated`` for one that ends too early.
         """
@@ -98,15 +130,15 @@ class Recording:
         self._channels: dict[int, tuple[str, int, str]] = {}
         self._counts: dict[int, int] | None = None
         self._times = (0, 0)
-        self._chunks: OrderedDict[int, bytes] = OrderedDict()
+        self._cache = cache or ChunkCache()
         self._walk_whole()
 
     @classmethod
-    def open(cls, path: Path, name: str | None = None) -> Recording:
-        """The recording at a path; close it."""
+    def open(cls, path: Path, name: str | None = None, cache: ChunkCache | None = None) -> Recording:
+        """The recording at a path; close it. One ``cache`` may serve several recordings."""
         file = path.open("rb")
         try:
-            return cls(file, name or path.name)
+            return cls(file, name or path.name, cache)
         except BaseException:
             file.close()
             raise
@@ -114,7 +146,7 @@ class Recording:
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
-        self._chunks.clear()
+        self._cache.forget(id(self))
 
     def __enter__(self) -> Recording:
         return self
@@ -168,12 +200,9 @@ class Recording:
         """A message's bytes."""
         if place.chunk is None:
             return self._exactly(place.at, place.size)
-        chunk = self._chunks.get(place.chunk)
+        chunk = self._cache.get((id(self), place.chunk))
         if chunk is None:
-            self._file.seek(place.chunk)
             chunk = self._keep(place.chunk, self._unpacked(place.chunk))
-        else:
-            self._chunks.move_to_end(place.chunk)
         return chunk[place.at : place.at + place.size]
 
     # --- The file -----------------------------------------------------------------------------------------
@@ -334,11 +363,7 @@ class Recording:
         return self._file.read(length)
 
     def _keep(self, at: int, data: bytes) -> bytes:
-        self._chunks[at] = data
-        while len(self._chunks) > 1 and (
-            len(self._chunks) > CHUNKS_IN_MEMORY or sum(map(len, self._chunks.values())) > BYTES_IN_MEMORY
-        ):
-            self._chunks.popitem(last=False)
+        self._cache.keep((id(self), at), data)
         return data
 
     def _require_channel(self, channel: int, at: int) -> None:

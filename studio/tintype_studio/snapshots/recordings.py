@@ -30,7 +30,7 @@ from tintype_studio.snapshots.messages import (
     meaning_of,
     picture_of,
 )
-from tintype_studio.snapshots.recording import Place, Recording, Topic
+from tintype_studio.snapshots.recording import ChunkCache, Place, Recording, Topic
 from tintype_studio.snapshots.sources import FileSource, Incoming
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ TOGETHER = 100_000_000
 KNOWN_FOR = 1_000_000_000
 """Nanoseconds for which a place or an attitude holds, or half of the time between two of them."""
 MAX_FRAMES = 1_000_000
+MAX_MESSAGES = 2_000_000
+"""Of cameras, clouds and small readings, before fewer frames per second are chosen."""
+MAX_RECORDINGS = 200
+"""In one snapshot: each is an open file."""
+CHECK_EVERY = 10_000
+"""Messages between two looks whether to go on."""
 _EXTENSIONS = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG", "png"),
@@ -127,9 +133,17 @@ class RecordingSource:
         self.notes: list[str] = []
         self._open = ExitStack()
         self._frames: list[_Frames] = []
+        self._messages = 0
+        if len(paths) > MAX_RECORDINGS:
+            raise InvalidInput(
+                f"The snapshot has {len(paths):,} recordings, more than {MAX_RECORDINGS}.",
+                code="too_many_samples",
+                fix="Put them into several snapshots, or join them with `mcap merge`.",
+            )
+        cache = ChunkCache()
         try:
             recordings = [
-                self._open.enter_context(Recording.open(folder / path, path)) for path in sorted(paths)
+                self._open.enter_context(Recording.open(folder / path, path, cache)) for path in sorted(paths)
             ]
             surveys = [recording.survey(check) for recording in recordings]
             known = {topic.name: topic for survey in surveys for topic in survey.topics}
@@ -181,6 +195,9 @@ class RecordingSource:
         places, poses = _Readings(), _Readings()
         for topic, time, place in recording.messages(wanted, check):
             meaning = meaning_of(topic.schema, topic.encoding)
+            if meaning is Meaning.OTHER:
+                continue
+            self._count(check)
             try:
                 if meaning in {Meaning.CAMERA, Meaning.POINTS}:
                     tracks.setdefault(topic.name, Track(topic)).add(time, place)
@@ -203,6 +220,17 @@ class RecordingSource:
             several = len(cameras or clouds) > 1
             name = _sequence_name(f"{stem}_{track.topic.name}" if several else stem, taken)
             self._frames.append(_Frames(recording, lock, track, name, track.chosen(fps), beside))
+
+    def _count(self, check: Callable[[], None]) -> None:
+        self._messages += 1
+        if self._messages % CHECK_EVERY == 0:
+            check()
+        if self._messages > MAX_MESSAGES:
+            raise InvalidInput(
+                f"The recordings have more than {MAX_MESSAGES:,} messages of cameras and other sensors.",
+                code="too_many_samples",
+                fix="Restore fewer topics, or split the recording with `mcap filter`.",
+            )
 
     def _note_left(self, wanted: set[str], known: dict[str, Topic]) -> None:
         other = [

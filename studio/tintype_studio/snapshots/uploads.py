@@ -51,6 +51,11 @@ class PartSlot:
     number: int
     """From 1."""
 
+    @property
+    def upload_id(self) -> str:
+        """The upload that it is a part of."""
+        return self.key.split("/")[-2]
+
 
 def parts_of(size: int) -> list[int]:
     """Bytes of each part of a file; none for an empty one."""

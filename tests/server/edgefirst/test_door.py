@@ -272,8 +272,8 @@ def test_defects_are_told_as_such(spoken: Spoken, monkeypatch: pytest.MonkeyPatc
         return {"n": 2**70}
 
     for handler in (broken, untellable):
-        monkeypatch.setitem(METHODS, "broken", handler)
-        code, text = spoken.no("broken")
+        monkeypatch.setitem(METHODS, "task.broken", handler)
+        code, text = spoken.no("task.broken")
         assert code == 10
         assert "secret" not in text
 
@@ -282,8 +282,8 @@ def test_files_as_answers(spoken: Spoken, monkeypatch: pytest.MonkeyPatch) -> No
     async def handler(_rpc: Rpc, _params: dict[str, Any]) -> Any:
         return Binary(iter([b"{}", b"{}"]), 4, "application/json")
 
-    monkeypatch.setitem(METHODS, "file", handler)
-    answer = spoken.post("file")
+    monkeypatch.setitem(METHODS, "task.file", handler)
+    answer = spoken.post("task.file")
     assert (answer.content, answer.headers["content-length"]) == (b"{}{}", "4")
     assert answer.headers["content-type"] == "application/octet-stream"
 

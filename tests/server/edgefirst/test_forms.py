@@ -32,14 +32,14 @@ def told(spoken: Spoken, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spoken]:
             "files": [[file.name, file.path.read_bytes().decode("latin-1")] for file in files],
         }
 
-    monkeypatch.setitem(FORMS, "echo", echo)
+    monkeypatch.setitem(FORMS, "task.echo", echo)
     yield spoken
     assert list(Path(spoken.rest.runtime.studio.home, "tmp").glob("form-*")) == []
 
 
 def raw(spoken: Spoken, body: bytes, content_type: str = f"multipart/form-data; boundary={BOUNDARY}") -> Any:
     headers = {"Authorization": f"Bearer {spoken.token('owner')}", "Content-Type": content_type}
-    response = spoken.rest.client.post("/edgefirst/api?method=echo", content=body, headers=headers)
+    response = spoken.rest.client.post("/edgefirst/api?method=task.echo", content=body, headers=headers)
     assert response.status_code == 200
     return response.json()
 
@@ -68,7 +68,7 @@ def test_fields_and_files_in_any_order(told: Spoken) -> None:
 
 def test_large_files_come_whole(told: Spoken) -> None:
     data = bytes(range(256)) * 20_000
-    answer = told.form("echo", {"a": "1"}, [("file", ("x", data)), ("file", ("y", data[::-1]))])
+    answer = told.form("task.echo", {"a": "1"}, [("file", ("x", data)), ("file", ("y", data[::-1]))])
     assert [body.encode("latin-1") for _, body in answer["result"]["files"]] == [data, data[::-1]]
 
 
@@ -129,5 +129,5 @@ def test_a_handler_that_fails_leaves_no_file(told: Spoken, monkeypatch: pytest.M
     async def fails(_rpc: Rpc, _fields: Mapping[str, str], _files: list[FormFile]) -> Any:
         raise RuntimeError
 
-    monkeypatch.setitem(FORMS, "echo", fails)
+    monkeypatch.setitem(FORMS, "task.echo", fails)
     assert raw(told, part('name="file"; filename="f"', b"1") + END)["error"]["code"] == 10
