@@ -109,3 +109,12 @@ def test_a_sender_that_hangs_up_leaves_nothing(site: Site, studio: Studio, uploa
         time.sleep(0.05)
     assert kept(studio, upload) == []
     assert httpx.put(link(site, upload), content=bytes(SIZE)).status_code == 200
+
+
+def test_a_link_ends_with_its_upload(site: Site, studio: Studio, owner: Principal, upload: Upload) -> None:
+    address = link(site, upload)
+    studio.snapshots.delete(owner, upload.snapshot.id)
+    response = httpx.put(address, content=bytes(upload.files[0].size))
+    assert response.status_code == 409
+    assert response.json()["error"]["code"] == "upload_over"
+    assert not kept(studio, upload)

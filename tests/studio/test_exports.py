@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import re
 import threading
 import zipfile
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from support.pictures import jpeg
+from support.sensors import drive
 
 from tintype_studio.annotations.geometry import ANNOTATIONS
 from tintype_studio.catalog.datasets import Dataset
@@ -420,3 +422,19 @@ def test_progress_counts_to_the_number_of_images_that_are_exported(
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == steps
+
+
+def test_what_formats_of_pictures_do_not_hold_is_told(studio: Studio, owner: Principal) -> None:
+    dataset = drive(studio, owner)
+    told = {}
+    for format in ("coco", "pictograph", "edgefirst"):
+        options = ExportOptions(format=format, include_images=False, status_filter="all")
+        told[format] = studio.exports.create(
+            owner, dataset_name=dataset.name, name=format, options=options
+        ).notes
+    for format in ("coco", "pictograph"):
+        text = " ".join(told[format])
+        assert re.search(r"\d+ files? of (another|other) sensors?", text)
+        assert "without" in text
+        assert "only edgefirst holds" in text
+    assert not any("left out" in note for note in told["edgefirst"])

@@ -239,10 +239,10 @@ _PATH = {"type": "array", "items": _POINT, "minItems": 2}
 # Spelled out, the four kinds repeat their common members and cost an agent twice as much to read.
 _FOR_AGENTS: dict[str, Any] = {
     "type": "object",
-    "description": "One of bounding_box, polygon, polyline, keypoint says where; type follows from it.",
+    "description": "bounding_box, polygon, polyline, keypoint, mask, box3d say where.",
     "properties": {
-        "id": {"type": "string", "description": "Unique within the image; a UUID is best."},
-        "name": {"type": "string", "description": "Class label; must be a class of the dataset."},
+        "id": {"type": "string", "description": "Unique in the image; best a UUID."},
+        "name": {"type": "string", "description": "Class; one of the dataset's."},
         "type": {
             "type": "string",
             "enum": ["bbox", "polygon", "polyline", "keypoint", "mask", "box3d", "tag"],
@@ -266,8 +266,8 @@ _FOR_AGENTS: dict[str, Any] = {
             "additionalProperties": False,
         },
         "keypoint": _POINT,
-        "mask": {"type": "object"},
-        "box3d": {"type": "object"},
+        "mask": {"type": "object", "description": "RLE size, counts"},
+        "box3d": {"type": "object", "description": "x y z w h l, metres"},
         "object_id": {"type": "string"},
         "confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
         "created_by": {"type": "string"},

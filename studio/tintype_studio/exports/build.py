@@ -15,18 +15,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from tintype_studio.annotations.documents import Documents
 from tintype_studio.catalog.datasets import Dataset
 from tintype_studio.catalog.samples import STATUS_FILTERS, Sample, Samples
 from tintype_studio.errors import Unavailable
 from tintype_studio.multisensor.samples import MultiSamples
 from tintype_studio.storage.blobs import Blobs
+from tintype_studio.storage.tables import samples
 
 if TYPE_CHECKING:
     from tintype_studio.exports.service import ExportOptions
     from tintype_studio.formats.base import ExportItem
 
 PAGE = 500
+WHOLE = "edgefirst"
+"""The format that holds samples of several sensors whole."""
 
 Progress = Callable[[int, int | None], None]
 """Called with ``(images written, images in all)``, None where the total is unknown; may raise to stop
@@ -108,7 +113,7 @@ class Builder:
                 code="storage_failed",
                 fix="Ask the operator to free disk space, then create the export again.",
             ) from error
-        notes = list(summary.notes)
+        notes = [*summary.notes, *self._left_out(dataset, options)]
         if not summary.images and dataset.image_count:
             notes.append(
                 f"The export is empty: none of the {dataset.image_count:,} images has the wanted status "
@@ -122,7 +127,7 @@ class Builder:
         from tintype_studio.formats.base import ExportItem
         from tintype_studio.formats.figures import StoredDocument
 
-        if options.format == "edgefirst":
+        if options.format == WHOLE:
             yield from self._whole_samples(dataset, options, wanted)
             return
         for page in self._pages(dataset, options.status_filter):
@@ -139,18 +144,36 @@ class Builder:
                     image=partial(self._samples.image_bytes, sample) if options.include_images else None,
                 )
 
+    def _left_out(self, dataset: Dataset, options: ExportOptions) -> list[str]:
+        """What no format of pictures holds of samples of several sensors, in sentences."""
+        if options.format == WHOLE:
+            return []
+        from tintype_studio.formats.base import counted
+
+        files, bare, told = self._multisensor.beside_pictures(dataset, _of_status(options))
+        notes = []
+        if files:
+            notes.append(
+                f"{counted(files, 'file of another sensor was', 'files of other sensors were')} left out"
+            )
+        if bare:
+            notes.append(
+                f"{counted(bare, 'sample without a picture was', 'samples without pictures were')} left out"
+            )
+        if told:
+            told_of = counted(told, "picture went", "pictures went")
+            notes.append(f"{told_of} in without sequence, frame, place, attitude and other facts")
+        return [f"{note}: only {WHOLE} holds them." for note in notes]
+
     def _whole_samples(
         self, dataset: Dataset, options: ExportOptions, wanted: set[str] | None
     ) -> Iterator[ExportItem]:
         """Samples with all their files, those without a picture, too."""
         from tintype_studio.formats.base import ExportItem
         from tintype_studio.formats.figures import StoredDocument
-        from tintype_studio.storage.tables import samples
 
-        statuses = [status.value for status in STATUS_FILTERS[options.status_filter]]
-        where = () if options.status_filter == "all" else (samples.c.status.in_(statuses),)
         after = 0
-        while page := self._multisensor.page(dataset, where=where, after=after, limit=PAGE):
+        while page := self._multisensor.page(dataset, where=_of_status(options), after=after, limit=PAGE):
             for sample in page:
                 yield ExportItem(
                     image_id=sample.id,
@@ -173,6 +196,12 @@ class Builder:
         ):
             yield page
             after = page[-1].row_id
+
+
+def _of_status(options: ExportOptions) -> tuple[sa.ColumnElement[bool], ...]:
+    if options.status_filter == "all":
+        return ()
+    return (samples.c.status.in_([status.value for status in STATUS_FILTERS[options.status_filter]]),)
 
 
 def _images_in_all(dataset: Dataset, status_filter: str) -> int | None:

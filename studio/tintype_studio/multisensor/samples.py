@@ -17,7 +17,7 @@ from tintype_studio.annotations.classes import newest_revision
 from tintype_studio.annotations.documents import set_row_id
 from tintype_studio.annotations.geometry import ANNOTATIONS, Annotation
 from tintype_studio.catalog.datasets import Dataset
-from tintype_studio.catalog.samples import Status
+from tintype_studio.catalog.samples import IMAGE, Status
 from tintype_studio.errors import NotFound
 from tintype_studio.identity.keys import Principal
 from tintype_studio.multisensor.sample_meta import NOTHING, SampleMeta, meta_from_json
@@ -138,6 +138,30 @@ class MultiSamples:
         query = sa.select(sa.func.count()).where(*_matching(dataset, groups, types, where))
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def beside_pictures(
+        self, dataset: Dataset, where: Sequence[sa.ColumnElement[bool]] = ()
+    ) -> tuple[int, int, int]:
+        """What formats of pictures do not hold of the samples that ``page`` would find.
+
+        How many files of other sensors there are, samples without a picture, and pictures that are frames of
+        a sequence or have further facts.
+        """
+        mine = _matching(dataset, None, None, where)
+        files = sa.select(sa.func.count()).select_from(samples.join(sample_files)).where(*mine)
+        pictured = sa.exists().where(sample_files.c.sample_id == samples.c.id, sample_files.c.type == IMAGE)
+        facts = sa.or_(samples.c.sequence_id.is_not(None), samples.c.meta.is_not(None))
+        among = sa.select(sa.func.count()).select_from(samples).where(*mine)
+        with self._db.read() as connection:
+            other, bare, told = (
+                int(connection.execute(query).scalar_one())
+                for query in (
+                    files.where(sample_files.c.type != IMAGE),
+                    among.where(~pictured),
+                    among.where(facts, pictured),
+                )
+            )
+        return other, bare, told
 
     def get(self, principal: Principal, sample_id: str, *, annotation_set: str | None = None) -> SensorSample:
         """A living sample by its UUID; ``NotFound`` (``sample_not_found``).

@@ -85,6 +85,9 @@ class ChunkCache:
         self._lock = threading.Lock()
         self._chunks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._chunks)
+
     def get(self, key: tuple[int, int]) -> bytes | None:
         """A chunk that is still there."""
         with self._lock:
@@ -342,7 +345,7 @@ class Recording:
             # A copy: the library reads short where bytes are missing, and goes on.
             stream = _Strict(data)
             return record.read(ReadDataStream(stream))
-        except (McapError, struct.error, UnicodeDecodeError, ValueError, _Short):
+        except (McapError, struct.error, ValueError, OverflowError, _Short):
             raise self._damaged(None) from None
 
     def _small(self, at: int, length: int) -> bytes:

@@ -17,8 +17,10 @@ from support import recordings as made
 from support.pictures import jpeg
 from support.recordings import SECOND, START
 
+from tintype_studio.errors import InvalidInput
 from tintype_studio.multisensor.pcd import check as check_pcd
 from tintype_studio.multisensor.pcd import columns_of, pcd_of
+from tintype_studio.snapshots import recordings
 from tintype_studio.snapshots.messages import (
     Meaning,
     Unreadable,
@@ -28,7 +30,7 @@ from tintype_studio.snapshots.messages import (
     meaning_of,
     picture_of,
 )
-from tintype_studio.snapshots.recording import Topic
+from tintype_studio.snapshots.recording import CHUNKS_IN_MEMORY, ChunkCache, Recording, Topic
 from tintype_studio.snapshots.recordings import RecordingSource, nearest
 
 PICTURE = jpeg(seed=3)
@@ -239,3 +241,40 @@ def test_a_clock_that_starts_at_zero_gives_no_date(tmp_path: Path, monkeypatch: 
     (incoming,) = source.samples()
     assert incoming.new.meta.date is None
     source.close()
+
+
+def test_a_cloud_whose_fields_share_their_bytes_is_unreadable() -> None:
+    wire = made.Wire().header(START).number("I", 1).number("I", 10).number("I", 5)
+    for at, name in enumerate(("x", "y", "z", "again", "andagain")):
+        wire.text(name).number("I", 0 if at > 2 else 4 * at).number("B", 7).number("I", 1)
+    data = wire.number("B", 0).number("I", 16).number("I", 160).blob(bytes(160)).done()
+    with pytest.raises(Unreadable, match="overlap"):
+        cloud_of(topic("sensor_msgs/msg/PointCloud2"), data)
+
+
+def test_a_recording_of_too_many_messages_is_refused_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mcap").write_bytes(made.drive(count=12))
+    monkeypatch.setattr(recordings, "MAX_MESSAGES", 20)
+    with pytest.raises(InvalidInput) as refused:
+        RecordingSource(tmp_path, ["a.mcap"])
+    assert refused.value.code == "too_many_samples"
+    monkeypatch.setattr(recordings, "MAX_RECORDINGS", 1)
+    with pytest.raises(InvalidInput, match="2 recordings"):
+        RecordingSource(tmp_path, ["a.mcap", "b.mcap"])
+
+
+def test_recordings_that_are_read_together_keep_few_chunks(tmp_path: Path) -> None:
+    names = [f"{number}.mcap" for number in range(6)]
+    for name in names:
+        (tmp_path / name).write_bytes(made.drive(count=12))
+    cache = ChunkCache()
+    opened = [Recording.open(tmp_path / name, name, cache) for name in names]
+    for recording in opened:
+        places = [place for _topic, _time, place in recording.messages({"/camera/jpeg"})]
+        assert recording.read(places[0])
+    assert len(cache) <= CHUNKS_IN_MEMORY
+    for recording in opened:
+        recording.close()
+    assert len(cache) == 0

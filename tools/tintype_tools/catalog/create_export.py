@@ -25,7 +25,7 @@ class CreateExportArgs(Args):
     name: Annotated[str, Field(description="Name of the export, unique in the dataset; a date helps.")]
     format: Annotated[
         Literal["pictograph", "coco", "yolo", "pascal_voc", "cvat", "labelme", "csv", "edgefirst"],
-        Field(description="pictograph is lossless; coco and yolo are the usual training formats."),
+        Field(description="edgefirst keeps all sensors, pictograph all of images; coco, yolo: training."),
     ] = "pictograph"
     include_images: Annotated[bool, Field(description="Put the image files into the ZIP.")] = True
     class_filter: Annotated[

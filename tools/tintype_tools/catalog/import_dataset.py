@@ -38,7 +38,7 @@ class ImportDatasetArgs(Args):
             "darwin",
             "edgefirst",
         ],
-        Field(description="auto tells it from the files; darwin is V7's JSON."),
+        Field(description="auto: told from the files; darwin: V7 JSON."),
     ] = "auto"
     create_if_missing: Annotated[bool, Field(description="Make the dataset when it does not exist.")] = True
     skip_existing: Annotated[
@@ -128,7 +128,8 @@ TOOL = ToolSpec(
     core=False,
     description=(
         "Use when the user has images that are annotated elsewhere (COCO, YOLO, CVAT, Pascal VOC, LabelMe, "
-        "CSV, V7 Darwin, or an export of ours) as a folder or ZIP. A free job; running it again goes on. "
+        "CSV, V7 Darwin, EdgeFirst, or an export of ours) as a folder or ZIP. A free job; running it again "
+        "goes on. "
         "Annotations without images go to images of the same name."
     ),
     args=ImportDatasetArgs,
