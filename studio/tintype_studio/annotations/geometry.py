@@ -242,7 +242,7 @@ _FOR_AGENTS: dict[str, Any] = {
     "description": "bounding_box, polygon, polyline, keypoint, mask, box3d say where.",
     "properties": {
         "id": {"type": "string", "description": "Unique in the image; best a UUID."},
-        "name": {"type": "string", "description": "Class; one of the dataset's."},
+        "name": {"type": "string", "description": "Class of the dataset."},
         "type": {
             "type": "string",
             "enum": ["bbox", "polygon", "polyline", "keypoint", "mask", "box3d", "tag"],
@@ -267,7 +267,7 @@ _FOR_AGENTS: dict[str, Any] = {
         },
         "keypoint": _POINT,
         "mask": {"type": "object", "description": "RLE size, counts"},
-        "box3d": {"type": "object", "description": "x y z w h l, metres"},
+        "box3d": {"type": "object", "description": "x y z w h l (m)"},
         "object_id": {"type": "string"},
         "confidence": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
         "created_by": {"type": "string"},
