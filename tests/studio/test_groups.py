@@ -349,3 +349,13 @@ def test_singles_are_exact(weights: list[int], count: int) -> None:
     shares = checked_ratios({f"g{n}": w / sum(weights) for n, w in enumerate(weights)}, len(weights))
     found = Counter(allotted([Unit(f"u{n}", (n,)) for n in range(count)], shares, seed=1))
     assert all(abs(found[name] - share * count) < 1 + 1e-6 for name, share in shares.items())
+
+
+def test_sequences_of_uneven_lengths_leave_no_group_empty_that_can_have_one() -> None:
+    units = [Unit(f"sequence {n}", list(range(size))) for n, size in enumerate((4, 4, 1, 1, 1, 1, 1))]
+    for seed in range(20):
+        found = allotted(units, {"train": 0.7, "val": 0.2, "test": 0.1}, seed=seed)
+        counts = Counter()
+        for unit, name in zip(units, found, strict=True):
+            counts[name] += len(unit.rows)
+        assert counts == {"train": 9, "val": 3, "test": 1}

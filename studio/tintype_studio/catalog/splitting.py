@@ -83,8 +83,8 @@ def allotted(units: Sequence[Unit], shares: Mapping[str, float], *, seed: int) -
     """The group of each unit.
 
     Units are taken in the order of a hash of seed and key. Where each is one sample, the first of them go to
-    the first group, and so on, in counts by the largest remainders; else each unit goes to the group that
-    lacks most of its share.
+    the first group, and so on, in counts by the largest remainders; else the largest units come first, and
+    each goes to the group that lacks most of its share.
     """
     order = sorted(range(len(units)), key=lambda place: _hash(seed, units[place].key))
     found = [""] * len(units)
@@ -97,7 +97,7 @@ def allotted(units: Sequence[Unit], shares: Mapping[str, float], *, seed: int) -
         return found
     total = sum(len(unit.rows) for unit in units)
     lacks = {name: share * total for name, share in shares.items()}
-    for place in order:
+    for place in sorted(order, key=lambda place: -len(units[place].rows)):
         name = max(lacks, key=lambda each: lacks[each])
         found[place] = name
         lacks[name] -= len(units[place].rows)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tintype_studio import clock
 from tintype_studio.annotations.documents import as_text
-from tintype_studio.annotations.geometry import Annotation, with_box
+from tintype_studio.annotations.geometry import Annotation, points_of, with_box
 from tintype_studio.catalog.ingest import stored_name
 from tintype_studio.catalog.samples import Status
 from tintype_studio.errors import InvalidInput, TintypeError
@@ -19,6 +19,8 @@ from tintype_studio.multisensor.sizes import MAX_SIDE, Size, rescaled
 from tintype_studio.multisensor.staging import Staged, clean_file_name, require_picture_name
 from tintype_studio.names import clean_folder, clean_name, clean_text, printable
 
+MOST_SHARES = 4
+"""Of a side of a picture; what lies farther out was meant as pixels."""
 MAX_FRAME = 2**31 - 1
 MAX_ANNOTATIONS = 10_000
 """Of one sample."""
@@ -118,9 +120,7 @@ def read_arrivals(news: Sequence[NewSample]) -> list[Arrival]:
         try:
             arrival = _read(new)
         except TintypeError as error:
-            named = new.image_name or new.uuid
-            which = f"Sample {number}" + (f" ({printable(named[:80])!r})" if named else "")
-            error.message = f"{which}: {error.message}"
+            tell_which(error, number, new.image_name or new.uuid)
             raise
         if arrival.uuid in uuids or arrival.place in places:
             raise InvalidInput(
@@ -132,6 +132,12 @@ def read_arrivals(news: Sequence[NewSample]) -> list[Arrival]:
         places.add(arrival.place)
         arrivals.append(arrival)
     return arrivals
+
+
+def tell_which(error: TintypeError, number: int, name: str | None) -> None:
+    """Have an error say which sample of a call it is about, counted from 1."""
+    which = f"Sample {number}" + (f" ({printable(name[:80])!r})" if name else "")
+    error.message = f"{which}: {error.message}"
 
 
 def _read(new: NewSample) -> Arrival:
@@ -188,10 +194,27 @@ def _require_numbers(new: NewSample) -> None:
         raise _invalid("Only one of width and height is given.", "Send both, or none of them.")
     for side in (new.width, new.height):
         require_side(side)
+    if new.width is None and IMAGE not in {staged.file.type for staged in new.files}:
+        _require_shares(new.annotations)
     if len(new.annotations) > MAX_ANNOTATIONS:
         raise _invalid(f"It has more than {MAX_ANNOTATIONS:,} annotations.", "Send fewer.")
     if new.display_name is not None:
         clean_text(new.display_name, "Display name", max_length=255)
+
+
+def _require_shares(annotations: Iterable[Annotation]) -> None:
+    """Coordinates in a picture whose size nobody knows are shares of it; some may lie beyond its border."""
+    for annotation in annotations:
+        if has_place(annotation) and any(
+            not -MOST_SHARES <= value <= MOST_SHARES
+            for point in points_of(annotation)
+            for value in (point.x, point.y)
+        ):
+            raise _invalid(
+                f"Annotation {printable(annotation.id[:40])!r} has coordinates over {MOST_SHARES}, and the "
+                "size of the picture is not told.",
+                "Send width and height with coordinates in pixels, or coordinates from 0 to 1.",
+            )
 
 
 def require_side(side: int | None) -> None:

@@ -269,6 +269,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("invalid_sample", {"expected": {"pcd": "a.pcd", "lidar.pcd": "b.pcd"}}),
     ("unsupported_format", {"expected": {"image": "a.txt"}}),
     ("invalid_sample", {"annotations": [*annotations(box(0, 0, 1, 1)), *annotations(box(0, 0, 1, 1))]}),
+    ("invalid_sample", {"annotations": annotations(box(100, 1, 50, 20))}),
 ]
 
 

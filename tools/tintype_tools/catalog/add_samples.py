@@ -12,6 +12,7 @@ from tintype_studio.catalog.image_files import read_image_file
 from tintype_studio.errors import TintypeError
 from tintype_studio.identity.roles import Role
 from tintype_studio.multisensor.file_types import file_type
+from tintype_studio.multisensor.new_sample import tell_which
 from tintype_studio.multisensor.population import MAX_SAMPLES, Populated
 from tintype_studio.multisensor.staging import Staged
 from tintype_tools.call import Call
@@ -72,19 +73,23 @@ def handle(args: AddSamplesArgs, call: Call) -> AddSamplesResult:
     studio, principal = call.studio, call.principal
     dataset = studio.datasets.get(principal, args.dataset_name)
     to_come, taken_up, news = 0, list[str](), []
-    for sample in args.samples:
+    for number, sample in enumerate(args.samples, 1):
         staged: list[Staged] = []
         expected: dict[str, str] = {}
-        for file in sample.files or ():
-            one_source(file)
-            if file.path is None and file.upload_path is None:
-                expected[file_type(file.type).name] = file.filename or ""
-                to_come += 1
-            else:
-                staged.append(_stage(file, call))
-                taken_up += [file.upload_path] if file.upload_path else []
         call.check()
-        news.append(sample.as_new(staged, expected))
+        try:
+            for file in sample.files or ():
+                one_source(file)
+                if file.path is None and file.upload_path is None:
+                    expected[file_type(file.type).name] = file.filename or ""
+                    to_come += 1
+                else:
+                    staged.append(_stage(file, call))
+                    taken_up += [file.upload_path] if file.upload_path else []
+            news.append(sample.as_new(staged, expected))
+        except TintypeError as error:
+            tell_which(error, number, sample.image_name or sample.uuid)
+            raise
     require_server(call, to_come)
     done = studio.population.populate(
         principal,

@@ -30,9 +30,9 @@ class QuerySamplesArgs(Args):
                 'Such as: group = "train" and count(label = "car") >= 2 and frame between 10 and 20. '
                 "Of samples: filename, folder, group, sequence, frame, width, height, status, annotations, "
                 "file, date, created, updated, degradation, source, latitude, longitude; "
-                "near(lat, lon, 500 m); has(lidar.pcd). Of annotations: label, type, object_id, score, area, "
-                "box_width, box_height, distance; any(label = car and score > 0.8), count(…) >= 2. Compare "
-                "with = != < <= > >= ~ (pattern with *), in (…), between … and …, is known; join with and, "
+                "near(lat, lon, 500 m); has(lidar.pcd). Of annotations: label, type, object_id, score, "
+                "area (of the box), box_width, box_height, distance; any(label = car and score > 0.8), "
+                "count(…) >= 2. Compare with = != < <= > >= ~ (pattern with *), in (…), between … and …, is known; join with and, "
                 "or, not."
             ),
         ),

@@ -70,7 +70,8 @@ TOOL = ToolSpec(
     core=False,
     description=(
         "Use when the user wants a dataset divided at random into train, val and test or other groups, by "
-        "ratios in percent, also so that whole sequences or folders stay together. The same seed gives the "
+        "shares such as 0.7, 0.2, 0.1, also so that whole sequences or folders stay together. "
+        "The same seed gives the "
         "same split."
     ),
     args=SplitDatasetArgs,
