@@ -205,11 +205,7 @@ def _require_numbers(new: NewSample) -> None:
 def _require_shares(annotations: Iterable[Annotation]) -> None:
     """Coordinates in a picture whose size nobody knows are shares of it; some may lie beyond its border."""
     for annotation in annotations:
-        if has_place(annotation) and any(
-            not -MOST_SHARES <= value <= MOST_SHARES
-            for point in points_of(annotation)
-            for value in (point.x, point.y)
-        ):
+        if any(max(abs(point.x), abs(point.y)) > MOST_SHARES for point in points_of(annotation)):
             raise _invalid(
                 f"Annotation {printable(annotation.id[:40])!r} has coordinates over {MOST_SHARES}, and the "
                 "size of the picture is not told.",
