@@ -32,7 +32,8 @@ class QuerySamplesArgs(Args):
                 "file, date, created, updated, degradation, source, latitude, longitude; "
                 "near(lat, lon, 500 m); has(lidar.pcd). Of annotations: label, type, object_id, score, "
                 "area (of the box), box_width, box_height, distance; any(label = car and score > 0.8), "
-                "count(…) >= 2. Compare with = != < <= > >= ~ (pattern with *), in (…), between … and …, is known; join with and, "
+                "count(…) >= 2. Compare with = != < <= > >= ~ (pattern with *), in (…), between … and …, "
+                "is known; join with and, "
                 "or, not."
             ),
         ),
